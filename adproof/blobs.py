@@ -1,0 +1,130 @@
+"""A folder of files named by the sha256 of their bytes."""
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_CHUNK_BYTES = 1 << 20
+
+
+class BlobStore:
+    """Keep bytes under their sha256, in two levels of folders: `ab/cd/abcd...`.
+
+    A file that is there is whole: it is written beside its place, flushed to the disk and renamed. Any number
+    of processes may put the same bytes at once; they write the same file.
+
+    Args:
+        root: the store's folder; made when missing.
+    Raises: OSError: the folder cannot be made.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self.root.mkdir(parents=True, exist_ok=True)
+
+    def path(self, sha: str) -> Path:
+        """Say where the bytes of `sha` lie, or would lie.
+
+        Args:
+            sha: 64 lower-case hexadecimal digits.
+        Raises: ValueError: `sha` is anything else (so a name from outside can never leave the folder).
+        """
+        if not isinstance(sha, str) or not _SHA256.fullmatch(sha):
+            raise ValueError(f"not a sha256 in 64 lower-case hexadecimal digits: {str(sha)[:80]!r}")
+        return self.root / sha[:2] / sha[2:4] / sha
+
+    def exists(self, sha: str) -> bool:
+        """Say whether the bytes of `sha` are in the store. Raises: ValueError: see `path`."""
+        return self.path(sha).is_file()
+
+    def get(self, sha: str) -> bytes:
+        """Read the bytes of `sha`, without checking them (see `verify`).
+
+        Raises:
+            ValueError: see `path`.
+            FileNotFoundError: the store does not have them.
+        """
+        return self.path(sha).read_bytes()
+
+    def put(self, data: bytes) -> str:
+        """Store bytes; does nothing when the store has them.
+
+        Returns: their sha256, 64 hexadecimal digits.
+        Raises: OSError: they could not be written (disk full, no right); nothing is left behind.
+        """
+        sha = hashlib.sha256(data).hexdigest()
+        if not self.exists(sha):
+            self._write(lambda file: _write_all(file, data, sha))
+        return sha
+
+    def put_file(self, source: Path) -> str:
+        """Store a copy of a file, read once and in pieces, so that memory stays small whatever its size.
+
+        Returns: the sha256 of what was read, 64 hexadecimal digits.
+        Raises: OSError: `source` cannot be read or the copy cannot be written; nothing is left behind.
+        """
+        return self._write(lambda file: _copy(Path(source), file))
+
+    def verify(self, sha: str) -> bool:
+        """Read the file again and say whether it still has the sha256 of its name.
+
+        Raises:
+            ValueError: see `path`.
+            FileNotFoundError: the store does not have it.
+        """
+        with self.path(sha).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha
+
+    def _write(self, fill: Callable[[BinaryIO], str]) -> str:
+        # The temporary file lies in the store, so that the rename stays within one filesystem and is atomic.
+        handle, name = tempfile.mkstemp(dir=self.root, prefix=".new-")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                sha = fill(file)
+                file.flush()
+                os.fsync(file.fileno())
+            place = self.path(sha)
+            self._make_folder(place.parent)
+            temporary.chmod(0o644)
+            temporary.replace(place)
+            _sync_folder(place.parent)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        return sha
+
+    def _make_folder(self, folder: Path) -> None:
+        if folder.is_dir():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        # A new folder survives a power cut only once the folder that names it is flushed as well.
+        _sync_folder(folder.parent)
+        _sync_folder(self.root)
+
+
+def _write_all(file: BinaryIO, data: bytes, sha: str) -> str:
+    file.write(data)
+    return sha
+
+
+def _copy(source: Path, file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    with source.open("rb") as original:
+        while piece := original.read(_CHUNK_BYTES):
+            digest.update(piece)
+            file.write(piece)
+    return digest.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
