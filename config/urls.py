@@ -1,0 +1,18 @@
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("", include("frontend_templates.urls")),
+    path("", include("accounts.urls")),
+    path("", include("generation.urls")),
+    path("", include("annotation.urls")),
+    path("datasets/", include("datasets_app.urls")),
+    path("", include("rfnet_service.urls")),
+    path("", include("training.urls")),
+    path("runs/", include("runs.urls")),
+    path("api/v1/", include("config.api")),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="api-docs"),
+]

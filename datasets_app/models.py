@@ -1,0 +1,70 @@
+from django.conf import settings
+from django.db import models
+
+from annotation.models import LABEL_CHOICES
+
+SPLITS = ["train", "validation", "test"]
+
+
+class DatasetVersion(models.Model):
+    """An immutable list of (sample, label, split), and the files written from it."""
+
+    class State(models.TextChoices):
+        FROZEN = "frozen", "Frozen"
+        WRITTEN = "written", "Written"
+
+    name = models.CharField(max_length=80)
+    number = models.PositiveIntegerField()
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children"
+    )
+    # The filter that chose the samples, as it was: {"generator": 3, "min_annotations": 2, ...}.
+    query = models.JSONField(default=dict)
+    salt = models.CharField(max_length=40)
+    state = models.CharField(max_length=8, choices=State.choices, default=State.FROZEN)
+    digest = models.CharField(max_length=64)
+    row_count = models.PositiveIntegerField()
+    # {"train": {"available": 12, ...}, ...}
+    counts = models.JSONField(default=dict)
+    uri = models.CharField(max_length=500, blank=True)
+    manifest = models.JSONField(default=dict, blank=True)
+    size_bytes = models.BigIntegerField(default=0)
+    write_run = models.ForeignKey(
+        "runs.Run", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["name", "number"], name="version_number_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} v{self.number}"
+
+
+class VersionRow(models.Model):
+    """One sample of a version, with its label as it was when the version was frozen."""
+
+    version = models.ForeignKey(DatasetVersion, on_delete=models.CASCADE, related_name="rows")
+    candidate = models.ForeignKey(
+        "generation.Candidate", on_delete=models.PROTECT, related_name="version_rows"
+    )
+    label = models.PositiveSmallIntegerField(choices=LABEL_CHOICES)
+    posterior = models.JSONField()
+    agreement = models.FloatField()
+    annotation_count = models.PositiveSmallIntegerField()
+    split = models.CharField(max_length=10, choices=[(name, name) for name in SPLITS])
+    row_digest = models.CharField(max_length=64)
+    # [{"annotator": pseudonym, "label": 0, "seconds": 3.1, "at": "..."}], frozen with the row.
+    annotations = models.JSONField(default=list)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["version", "candidate"], name="versionrow_sample_once")
+        ]
+        indexes = [models.Index(fields=["version", "split", "id"], name="versionrow_split")]
+
+    def __str__(self) -> str:
+        return f"{self.version_id}/{self.candidate_id}"

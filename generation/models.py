@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+
+MAX_PROMPT_CHARS = 2000
+SHA256 = {"max_length": 64}
+
+
+class ProductQuerySet(models.QuerySet):
+    def suitable(self) -> ProductQuerySet:
+        return self.filter(unsuitable=False)
+
+
+class Product(models.Model):
+    """A thing to advertise. Its picture is an RGBA cut-out; nothing ever alters it."""
+
+    sku = models.CharField(max_length=80, unique=True)
+    title = models.CharField(max_length=300)
+    description = models.TextField(max_length=5000, blank=True)
+    category = models.CharField(max_length=80, blank=True)
+    source = models.CharField(max_length=80, default="upload")
+    license = models.CharField(max_length=200, blank=True)
+    image_sha256 = models.CharField(**SHA256)
+    width_px = models.PositiveIntegerField()
+    height_px = models.PositiveIntegerField()
+    # Real size, when known: [width, depth, height] in cm.
+    size_cm = models.JSONField(null=True, blank=True)
+    # The cut-out was made by U2-Net and not given by the shop: a person should look at it.
+    is_cut_out_by_model = models.BooleanField(default=False)
+    # RF1M's sixth raw label: the SOURCE picture is at fault. Keeps every candidate of it out of datasets.
+    unsuitable = models.BooleanField(default=False)
+    unsuitable_reason = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ProductQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["category", "id"], name="product_category")]
+
+    def __str__(self) -> str:
+        return self.title
+
+    @property
+    def caption(self) -> str:
+        """What RFNet reads about the product."""
+        return f"{self.title}. {self.description}".strip()
+
+
+class Prompt(models.Model):
+    """A designer's text for a scene."""
+
+    name = models.CharField(max_length=120, unique=True)
+    text = models.TextField(max_length=MAX_PROMPT_CHARS)
+    negative_text = models.TextField(max_length=MAX_PROMPT_CHARS, blank=True)
+    # Longest side of the product as a share of the canvas.
+    image_scale = models.FloatField(default=0.5, validators=[MinValueValidator(0.1), MaxValueValidator(0.95)])
+    category = models.CharField(
+        max_length=80, blank=True, help_text="Only for products of this category; empty: for all."
+    )
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(image_scale__gte=0.1, image_scale__lte=0.95), name="prompt_scale_in_range"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Generator(models.Model):
+    """One fixed set of weights and settings that makes images, identified by a hash of all of them."""
+
+    name = models.CharField(max_length=120, unique=True)
+    kind = models.CharField(
+        max_length=20,
+        choices=[("mini", "Mini diffusion"), ("sd-controlnet", "Stable Diffusion + ControlNet")],
+    )
+    # Everything adproof.diffusion.generator.Generator.load() needs, weights by folder or hub id.
+    config = models.JSONField(default=dict)
+    key = models.CharField(max_length=64, unique=True)
+    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="tuned")
+    note = models.CharField(max_length=500, blank=True)
+    is_in_use = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_in_use"], condition=Q(is_in_use=True), name="generator_one_in_use"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class CandidateQuerySet(models.QuerySet):
+    def perceived(self) -> CandidateQuerySet:
+        return self.exclude(depth_sha256="").exclude(saliency_sha256="")
+
+    def usable(self) -> CandidateQuerySet:
+        """May be shown, judged and used: its product's own picture is not at fault."""
+        return self.filter(product__unsuitable=False)
+
+
+class Candidate(models.Model):
+    """One generated image of one product. Rows are never changed once their four pictures are there."""
+
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="candidates")
+    prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="candidates")
+    generator = models.ForeignKey(Generator, on_delete=models.PROTECT, related_name="candidates")
+    # What was asked for, as it was then: prompts may be edited later.
+    prompt_text = models.TextField()
+    negative_text = models.TextField(blank=True)
+    image_scale = models.FloatField()
+    seed = models.BigIntegerField()
+    # All attempts of one Recurrent Generation share `draw`; attempt counts from 1.
+    draw = models.UUIDField()
+    attempt = models.PositiveSmallIntegerField(default=1)
+    # sha256 of (product picture, prompt, negative, scale, generator, seed): drawing twice changes nothing.
+    key = models.CharField(max_length=64, unique=True)
+
+    image_sha256 = models.CharField(**SHA256)
+    depth_sha256 = models.CharField(**SHA256, blank=True, default="")
+    saliency_sha256 = models.CharField(**SHA256, blank=True, default="")
+    depth_model = models.CharField(max_length=80, blank=True, default="")
+    saliency_model = models.CharField(max_length=80, blank=True, default="")
+    seconds = models.FloatField(default=0)
+    run = models.ForeignKey("runs.Run", null=True, on_delete=models.SET_NULL, related_name="candidates")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = CandidateQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["product", "-id"], name="candidate_product"),
+            models.Index(fields=["generator", "-id"], name="candidate_generator"),
+            models.Index(fields=["prompt", "-id"], name="candidate_prompt"),
+            models.Index(fields=["draw", "attempt"], name="candidate_draw"),
+            models.Index(fields=["id"], condition=Q(depth_sha256=""), name="candidate_unperceived"),
+        ]
+
+    def __str__(self) -> str:
+        return f"candidate {self.pk}"
+
+    @property
+    def is_perceived(self) -> bool:
+        return bool(self.depth_sha256 and self.saliency_sha256)
+
+
+def candidate_key(
+    *, product_sha256: str, prompt: str, negative: str, image_scale: float, generator: str, seed: int
+) -> str:
+    parts: list[Any] = [product_sha256, prompt, negative, round(image_scale, 4), generator, seed]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+class ImportProblem(models.Model):
+    """A file or row of an import that was left out, and why: shown on the run's page, never fatal."""
+
+    run = models.ForeignKey("runs.Run", on_delete=models.CASCADE, related_name="import_problems")
+    where = models.CharField(max_length=300)
+    problem = models.CharField(max_length=500)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.problem}"
+
+
+class SavedUpload(models.Model):
+    """A file somebody uploaded for an import, kept until the run that reads it is done."""
+
+    sha256 = models.CharField(**SHA256)
+    name = models.CharField(max_length=200)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,22 @@
+#!/usr/bin/env python
+"""Every command of the platform. Without DATABASE_URL it starts the embedded PostgreSQL first."""
+
+import os
+import sys
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    from config.database import DatabaseProblem, ensure_database
+
+    try:
+        ensure_database()
+    except DatabaseProblem as problem:
+        sys.exit(f"adproof: {problem}")
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class RfnetServiceConfig(AppConfig):
+    name = "rfnet_service"

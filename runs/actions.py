@@ -1,0 +1,140 @@
+"""Start, stop and resume runs. Every message goes through an outbox row, so none is lost between commit and send."""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from runs.kinds import kind_of
+from runs.models import Outbox, Run, settle_parent
+
+
+def start_run(kind: str, params: dict[str, Any], *, title: str = "", user: Any = None, key: str = "", total: int = 0,
+              parent: Run | None = None) -> Run:  # fmt: skip
+    """A queued run. With `key`, the unfinished run of that key is returned instead of a second one."""
+    spec = kind_of(kind)
+    try:
+        with transaction.atomic():
+            run = Run.objects.create(
+                kind=kind, title=title or spec.title, params=params, key=key, total=total, parent=parent,
+                created_by=user if user is not None and user.is_authenticated else None, max_attempts=spec.max_attempts,
+            )  # fmt: skip
+            send(run)
+    except IntegrityError:
+        existing = Run.objects.unfinished().filter(key=key).first() if key else None
+        if existing is None:
+            raise
+        return existing
+    return run
+
+
+def start_in_parts(kind: str, part_kind: str, parts: Iterable[dict[str, Any]], *, params: dict[str, Any],
+                   title: str = "", user: Any = None, sizes: Iterable[int] = (), key: str = "") -> Run:  # fmt: skip
+    """A run that only waits for its parts: one queued run per element of `parts`."""
+    parts, sizes = list(parts), list(sizes)
+    if not parts:
+        raise ValueError("nothing to do: there is not one part")
+    existing = Run.objects.unfinished().filter(key=key).first() if key else None
+    if existing is not None:
+        return existing
+    spec, part_spec = kind_of(kind), kind_of(part_kind)
+    with transaction.atomic():
+        run = Run.objects.create(
+            kind=kind, title=title or spec.title, params=params, state=Run.State.WAITING, key=key, total=sum(sizes),
+            started_at=timezone.now(), created_by=user if user is not None and user.is_authenticated else None,
+        )  # fmt: skip
+        for number, part_params in enumerate(parts):
+            part = Run.objects.create(
+                kind=part_kind, title=f"{run.title}, part {number + 1} of {len(parts)}", params=part_params, parent=run,
+                total=sizes[number] if sizes else 0, created_by=run.created_by, max_attempts=part_spec.max_attempts,
+            )  # fmt: skip
+            send(part)
+    return run
+
+
+def send(run: Run, delay_ms: int = 0) -> None:
+    """Tell a worker to look at this run, once the transaction around us is committed."""
+    outbox = Outbox.objects.create(run=run, delay_ms=delay_ms)
+    transaction.on_commit(partial(deliver, outbox.pk))
+
+
+def deliver(outbox_id: int) -> bool:
+    """Hand one outbox row to the broker. If the broker is down the row stays, and the keeper tries again."""
+    from runs.tasks import ACTORS
+
+    with transaction.atomic():
+        row = (
+            Outbox.objects.select_for_update(skip_locked=True)
+            .select_related("run")
+            .filter(pk=outbox_id)
+            .first()
+        )
+        if row is None:
+            return False
+        actor = ACTORS[kind_of(row.run.kind).queue]
+        try:
+            actor.send_with_options(args=(row.run_id,), delay=row.delay_ms or None)
+        except Exception:  # noqa: BLE001 - each broker has its own errors; the row is kept for the keeper
+            return False
+        Run.objects.filter(pk=row.run_id).update(sent_at=timezone.now())
+        row.delete()
+    return True
+
+
+def resume_run(run: Run) -> bool:
+    """stopped or failed -> queued again; goes on from what is already there. False if it was not at rest."""
+    with transaction.atomic():
+        if Run.objects.filter(parent=run).exists():
+            again = list(
+                run.parts.filter(state__in=[Run.State.STOPPED, Run.State.FAILED]).select_for_update()
+            )
+            if not again:
+                return False
+            Run.objects.filter(pk=run.pk).update(
+                state=Run.State.WAITING, stop_requested=False, error="", finished_at=None
+            )
+            for part in again:
+                _requeue(part, reset_attempts=True)
+            return True
+        locked = Run.objects.select_for_update().get(pk=run.pk)
+        if locked.state not in {Run.State.STOPPED, Run.State.FAILED}:
+            return False
+        _requeue(locked, reset_attempts=True)
+    return True
+
+
+def _requeue(run: Run, *, reset_attempts: bool = False, delay_ms: int = 0) -> None:
+    run.state = Run.State.QUEUED
+    run.worker, run.lease_until, run.finished_at, run.error = "", None, None, ""
+    run.stop_requested = False if reset_attempts else run.stop_requested
+    run.attempt = 0 if reset_attempts else run.attempt
+    run.save(
+        update_fields=["state", "worker", "lease_until", "finished_at", "error", "stop_requested", "attempt"]
+    )
+    send(run, delay_ms)
+
+
+def worker_lost(run_id: int, fence: int, reason: str) -> None:
+    """The process of this run died or fell silent: queue the run again, or fail it when it keeps dying."""
+    parent_id = None
+    with transaction.atomic():
+        run = Run.objects.select_for_update().filter(pk=run_id, fence=fence, state=Run.State.RUNNING).first()
+        if run is None:
+            return
+        parent_id = run.parent_id
+        if run.stop_requested:
+            run.state, run.finished_at = Run.State.STOPPED, timezone.now()
+            run.save(update_fields=["state", "finished_at"])
+        elif run.attempt >= run.max_attempts:
+            run.state, run.finished_at = Run.State.FAILED, timezone.now()
+            run.error = f"Gave up after {run.attempt} attempts. The last: {reason}"
+            run.save(update_fields=["state", "finished_at", "error"])
+            run.log(run.error, "error")
+        else:
+            run.log(
+                f"Attempt {run.attempt} ended early ({reason}); starting again from what is there.", "warning"
+            )
+            _requeue(run, delay_ms=500 * 2**run.attempt)
+    settle_parent(parent_id)

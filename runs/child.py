@@ -1,0 +1,145 @@
+"""The process in which handlers run: a child of one worker thread, kept for the next run so that models stay loaded.
+
+It reads one JSON line per run from standard input and answers with one on its first standard output. A crash, an
+out-of-memory kill or a hang in C code takes only this process; the worker tells the run's row.
+"""
+
+import ctypes
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger("runs.child")
+HEARTBEAT_S = 2.0
+
+
+def die_with_parent() -> None:
+    """Linux: be killed when the worker dies. Elsewhere end of input does the same, a little later."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
+        if os.getppid() == 1:
+            os._exit(3)
+
+
+class Heartbeat(threading.Thread):
+    """Renews the lease while the handler works; ends the process when the run is somebody else's."""
+
+    def __init__(self, run: Any) -> None:
+        super().__init__(daemon=True)
+        self.run_row = run
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        from django.db import Error, connection
+
+        misses = 0
+        while not self.over.wait(HEARTBEAT_S):
+            try:
+                if not self.run_row.renew() and not self.over.is_set():
+                    log.error("run %s is held by another worker now: this process ends", self.run_row.pk)
+                    os._exit(4)
+                misses = 0
+            except Error:
+                # The database is away for a moment: the lease may lapse, and then the fence keeps us from writing.
+                misses += 1
+                connection.close()
+                if misses > 30:
+                    os._exit(5)
+        connection.close()
+
+
+def work_on(run_id: int, fence: int) -> None:
+    """Run the handler of this run and write how it ended, all under our fence."""
+    from django.db import transaction
+    from django.utils import timezone
+
+    from runs.context import BadInput, RunContext, StopRequested, Superseded
+    from runs.kinds import kind_of
+    from runs.models import Run, settle_parent
+
+    run = Run.objects.filter(pk=run_id, fence=fence, state=Run.State.RUNNING).first()
+    if run is None:
+        return
+    kind = kind_of(run.kind)
+    assert kind.handler is not None
+    beat = Heartbeat(run)
+    beat.start()
+    started = time.monotonic()
+    state, result, error = Run.State.SUCCEEDED, {}, ""
+    try:
+        result = kind.handler(RunContext(run)) or {}
+    except StopRequested:
+        state = Run.State.STOPPED
+    except Superseded:
+        log.warning("run %s was taken over by another worker", run_id)
+        return
+    except (BadInput, MemoryError, OSError) as problem:
+        state = Run.State.FAILED
+        error = _sentence(problem)
+        traceback.print_exc()
+    except Exception as problem:  # noqa: BLE001 - whatever a handler raises belongs to its run
+        state = Run.State.FAILED
+        error = f"{type(problem).__name__}: {problem}"
+        traceback.print_exc()
+    finally:
+        beat.over.set()
+    with transaction.atomic():
+        values: dict[str, Any] = {
+            "state": state,
+            "error": error[:4000],
+            "finished_at": timezone.now(),
+            "stage": "",
+        }
+        if state == Run.State.SUCCEEDED:
+            values["result"] = result
+        if not run.held().update(**values):
+            return
+        run.refresh_from_db()
+        run.log(f"{run.get_state_display()} after {time.monotonic() - started:.1f} s. {error}".strip())
+        if state == Run.State.SUCCEEDED and kind.after:
+            kind.after(run)
+    settle_parent(run.parent_id)
+
+
+def _sentence(problem: BaseException) -> str:
+    if isinstance(problem, MemoryError):
+        return "Out of memory: use smaller batches, or a worker with more memory, and resume."
+    if isinstance(problem, OSError) and problem.errno == 28:
+        return "The disk is full: free some space (data folder), then resume. Nothing half-written was kept."
+    return str(problem) or type(problem).__name__
+
+
+def main() -> None:
+    die_with_parent()
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    import django
+
+    django.setup()
+    from django.conf import settings
+    from django.db import connections
+
+    folder = Path(settings.RUN_LOGS_DIR)
+    folder.mkdir(parents=True, exist_ok=True)
+    answers.write(json.dumps({"ready": os.getpid()}) + "\n")
+    for line in sys.stdin:
+        order = json.loads(line)
+        path = folder / f"{order['run']}.log"
+        with open(path, "a", buffering=1) as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            work_on(order["run"], order["fence"])
+            sys.stdout.flush()
+            sys.stderr.flush()
+        connections.close_all()
+        answers.write(json.dumps({"done": order["run"]}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The kinds of run. Each app registers its own in its tasks.py; a handler runs in a worker's child process.
+
+    @kind("perceive", title="Depth and saliency")
+    def perceive(ctx: RunContext) -> dict: ...
+
+A handler may die at any line and is started again: it must skip what is already there, and write under
+`ctx.writing()`, which fails when somebody else has taken the run over.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runs.context import RunContext
+    from runs.models import Run
+
+Handler = Callable[["RunContext"], "dict[str, Any] | None"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    name: str
+    title: str
+    handler: Handler | None  # None: works in parts only
+    queue: str = "heavy"
+    max_attempts: int = 3
+    after: Callable[["Run"], None] | None = (
+        None  # in the transaction that finishes the run: start what follows
+    )
+    gather: Callable[[list[dict[str, Any]]], dict[str, Any]] | None = None  # results of the parts -> result
+
+
+_KINDS: dict[str, Kind] = {}
+
+
+def kind(
+    name: str,
+    title: str,
+    *,
+    queue: str = "heavy",
+    max_attempts: int = 3,
+    after: Callable[["Run"], None] | None = None,
+) -> Callable[[Handler], Handler]:
+    """Queue "heavy" is for work that loads models; "light" for the rest."""
+
+    def register(handler: Handler) -> Handler:
+        _KINDS[name] = Kind(name, title, handler, queue, max_attempts, after)
+        return handler
+
+    return register
+
+
+def kind_in_parts(
+    name: str,
+    title: str,
+    *,
+    after: Callable[["Run"], None] | None = None,
+    gather: Callable[[list[dict[str, Any]]], dict[str, Any]] | None = None,
+) -> None:
+    _KINDS[name] = Kind(name, title, None, after=after, gather=gather)
+
+
+def kind_of(name: str) -> Kind:
+    if name not in _KINDS:
+        raise KeyError(f"no kind of run {name!r}; known: {', '.join(sorted(_KINDS))}")
+    return _KINDS[name]

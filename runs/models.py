@@ -1,0 +1,217 @@
+"""Long pieces of work. The row is the truth; messages only say which row to look at."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+LEASE = timedelta(seconds=10)
+
+
+class RunQuerySet(models.QuerySet):
+    def unfinished(self) -> RunQuerySet:
+        return self.filter(state__in=Run.UNFINISHED)
+
+    def lapsed(self) -> RunQuerySet:
+        """Running by the row, but its worker has not been heard of for longer than a lease."""
+        return self.filter(state=Run.State.RUNNING, lease_until__lt=timezone.now())
+
+    def top_level(self) -> RunQuerySet:
+        return self.filter(parent=None)
+
+
+class Run(models.Model):
+    class State(models.TextChoices):
+        QUEUED = "queued", "Queued"
+        RUNNING = "running", "Running"
+        WAITING = "waiting", "Working in parts"
+        STOPPED = "stopped", "Stopped"
+        SUCCEEDED = "succeeded", "Succeeded"
+        FAILED = "failed", "Failed"
+
+    UNFINISHED = [State.QUEUED, State.RUNNING, State.WAITING]
+
+    kind = models.CharField(max_length=40)
+    title = models.CharField(max_length=200)
+    params = models.JSONField(default=dict)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    # A second run with the key of an unfinished one is not made: an impatient click changes nothing.
+    key = models.CharField(max_length=200, blank=True, default="")
+    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.CASCADE, related_name="parts")
+
+    attempt = models.PositiveSmallIntegerField(default=0)
+    max_attempts = models.PositiveSmallIntegerField(default=3)
+    # Raised by every claim; a process that holds an older number can write nothing any more.
+    fence = models.PositiveIntegerField(default=0)
+    worker = models.CharField(max_length=120, blank=True, default="")
+    lease_until = models.DateTimeField(null=True, blank=True)
+    stop_requested = models.BooleanField(default=False)
+
+    stage = models.CharField(max_length=200, blank=True, default="")
+    done = models.PositiveIntegerField(default=0)
+    total = models.PositiveIntegerField(default=0)
+    result = models.JSONField(default=dict, blank=True)
+    error = models.TextField(blank=True, default="")
+
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="runs"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["state", "lease_until"], name="run_state_lease"),
+            models.Index(fields=["kind", "-id"], name="run_kind_newest"),
+            models.Index(fields=["parent", "state"], name="run_parent_state"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["key"],
+                condition=~Q(key="") & Q(state__in=["queued", "running", "waiting"]),
+                name="run_one_unfinished_per_key",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.title} (run {self.pk})"
+
+    @property
+    def is_finished(self) -> bool:
+        return self.state not in self.UNFINISHED
+
+    @property
+    def share_done(self) -> float:
+        if self.state == self.State.SUCCEEDED:
+            return 1.0
+        return min(1.0, self.done / self.total) if self.total else 0.0
+
+    @property
+    def seconds(self) -> float | None:
+        if not self.started_at:
+            return None
+        return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
+
+    def claim(self, worker: str) -> bool:
+        """queued -> running for this worker; False if somebody else was first. Raises the fence."""
+        now = timezone.now()
+        claimed = Run.objects.filter(pk=self.pk, state=self.State.QUEUED).update(
+            state=self.State.RUNNING,
+            worker=worker,
+            fence=F("fence") + 1,
+            attempt=F("attempt") + 1,
+            lease_until=now + LEASE,
+            started_at=models.functions.Coalesce("started_at", models.Value(now)),
+        )
+        if claimed:
+            self.refresh_from_db()
+        return claimed == 1 and self.worker == worker
+
+    def held(self) -> RunQuerySet:
+        """This row as long as our fence is the newest: the filter of every write of a worker."""
+        return Run.objects.filter(pk=self.pk, fence=self.fence, state=self.State.RUNNING)
+
+    def renew(self) -> bool:
+        return self.held().update(lease_until=timezone.now() + LEASE) == 1
+
+    def request_stop(self) -> None:
+        """Stop at the next step. A run that has not begun is stopped at once."""
+        now = timezone.now()
+        with transaction.atomic():
+            rows = Run.objects.filter(Q(pk=self.pk) | Q(parent=self))
+            rows.filter(state=self.State.QUEUED).update(
+                state=self.State.STOPPED, finished_at=now, stop_requested=True
+            )
+            rows.filter(state__in=[self.State.RUNNING, self.State.WAITING]).update(stop_requested=True)
+        if self.parent_id is None:
+            settle_parent(self.pk)
+
+    def log(self, message: str, level: str = "info") -> None:
+        RunEvent.objects.create(run=self, message=message[:4000], level=level)
+
+
+def settle_parent(parent_id: int | None) -> None:
+    """Sum up the parts of a run that works in parts; when none is unfinished, finish it. Safe to call at any time."""
+    if parent_id is None:
+        return
+    from runs.kinds import kind_of
+
+    with transaction.atomic():
+        parent = Run.objects.select_for_update().filter(pk=parent_id).first()
+        if parent is None or parent.state != Run.State.WAITING:
+            return
+        parts = list(parent.parts.values("state", "done", "total", "error", "result"))
+        parent.done = sum(part["total"] if part["state"] == "succeeded" else part["done"] for part in parts)
+        parent.total = max(parent.total, sum(part["total"] for part in parts))
+        states = {part["state"] for part in parts}
+        if not states & set(Run.UNFINISHED):
+            if Run.State.FAILED in states:
+                parent.state = Run.State.FAILED
+                failed = [part["error"] for part in parts if part["state"] == Run.State.FAILED]
+                parent.error = f"{len(failed)} of {len(parts)} parts failed. The first: {failed[0]}"
+            elif Run.State.STOPPED in states:
+                parent.state = Run.State.STOPPED
+            else:
+                parent.state = Run.State.SUCCEEDED
+            parent.finished_at = timezone.now()
+            kind = kind_of(parent.kind)
+            if kind.gather:
+                parent.result = kind.gather([part["result"] for part in parts])
+        parent.save(update_fields=["state", "done", "total", "error", "result", "finished_at"])
+        if parent.state == Run.State.SUCCEEDED and kind_of(parent.kind).after:
+            kind_of(parent.kind).after(parent)
+
+
+class RunEvent(models.Model):
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField(auto_now_add=True)
+    level = models.CharField(max_length=10, default="info")
+    message = models.TextField()
+
+    class Meta:
+        indexes = [models.Index(fields=["run", "id"], name="runevent_run")]
+
+    def __str__(self) -> str:
+        return f"{self.at:%H:%M:%S} {self.message}"
+
+
+class RunMetric(models.Model):
+    """One row per reported step; values = {"loss": 1.2, "lr": ...}. Curves are drawn from these."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="metrics")
+    step = models.PositiveIntegerField()
+    values = models.JSONField(default=dict)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["run", "step"], name="runmetric_run_step")]
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} step {self.step}: {self.values}"
+
+
+class Outbox(models.Model):
+    """A message that must be sent: written in the transaction that wants it, deleted when the broker has it."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE)
+    created_at = models.DateTimeField(auto_now_add=True)
+    delay_ms = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"advance run {self.run_id}"
+
+
+def as_dict(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.pk, "kind": run.kind, "title": run.title, "state": run.state, "stage": run.stage, "done": run.done,
+        "total": run.total, "result": run.result, "error": run.error, "seconds": run.seconds,
+    }  # fmt: skip
