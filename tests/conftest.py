@@ -1,0 +1,29 @@
+"""People and rows that many tests need. Alice labels, Rita reviews, Max manages data, Mia trains, Olga operates."""
+
+import pytest
+
+
+@pytest.fixture
+def people(db):
+    from accounts.models import User
+
+    roles = {"alice": "annotator", "bob": "annotator", "rita": "reviewer", "max": "manager", "mia": "ml", "olga": "operator"}
+    return {
+        name: User.objects.create_user(name, password="a-long-password", role=role) for name, role in roles.items()
+    }
+
+
+@pytest.fixture(autouse=True)
+def own_data_folders(settings, tmp_path):
+    """What a test writes (pictures, versions, checkpoints, logs) goes to its own folder."""
+    from generation.blobs import blobs
+
+    settings.DATA_DIR = tmp_path
+    settings.BLOBS_DIR = tmp_path / "blobs"
+    settings.THUMBNAILS_DIR = tmp_path / "thumbnails"
+    settings.CHECKPOINTS_DIR = tmp_path / "checkpoints"
+    settings.VERSIONS_DIR = tmp_path / "versions"
+    settings.RUN_LOGS_DIR = tmp_path / "logs"
+    blobs.cache_clear()
+    yield
+    blobs.cache_clear()
