@@ -1,0 +1,150 @@
+"""Where things stand: the geometry of a scene that decides support, and with it space mismatch.
+
+All lengths are px on the canvas; `unit` = canvas/64. Rows grow downwards, so "behind" is a smaller row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Stand:
+    """The product's place: its box on the canvas, its base row, the columns its base covers, its footprint's depth."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    base_x0: float
+    base_x1: float
+    foot: float
+
+    @property
+    def back(self) -> float:
+        """Row of the rearmost point that touches the ground."""
+        return self.y1 - self.foot
+
+    @property
+    def centre(self) -> float:
+        return (self.base_x0 + self.base_x1) / 2
+
+
+@dataclass(frozen=True)
+class Podium:
+    centre: float
+    radius: float
+    top: float
+    bottom: float
+    """top: row of the middle of the upper face; bottom: row where the front of the podium meets the ground."""
+
+    @property
+    def half_depth(self) -> float:
+        return 0.29 * self.radius
+
+
+@dataclass(frozen=True)
+class Layout:
+    kind: str
+    horizon: float
+    """Row of the surface's back edge."""
+    front: float | None = None
+    """Row of the surface's front edge, None if it runs out of the picture."""
+    left: float | None = None
+    right: float | None = None
+    """Columns of the surface's side edges at the product's base row."""
+    podium: Podium | None = None
+    ground: float = 0.0
+    """Row where the product would touch the ground: the base row, or lower for one that hovers."""
+    cause: str = ""
+    near_miss: bool = False
+
+
+def supported(rng: np.random.Generator, stand: Stand, kind: str, size: int) -> Layout | None:
+    """A layout that carries the whole footprint, or None if the canvas has no room for it."""
+    unit = size / 64
+    close = rng.random() < 0.2
+    gap = rng.uniform(1.5, 3.0) if close else rng.uniform(3.0, 14.0)
+    horizon = stand.back - gap * unit
+    if kind == "floor" and not close:
+        horizon = rng.uniform(min(0.3 * size, stand.back - 3 * unit), stand.back - 3 * unit)
+    front: float | None = None
+    podium = None
+    if kind == "shelf":
+        front = stand.y1 + rng.uniform(2, 6) * unit
+        horizon = stand.back - rng.uniform(1.5, 6) * unit
+    elif kind == "table" and rng.random() < 0.5:
+        low, high = stand.y1 + 2 * unit, size - 2 * unit
+        if high <= low:
+            return None
+        front = low + rng.uniform(0, 1) ** (2 if close else 1) * (high - low)
+    elif kind == "podium":
+        least = max((stand.base_x1 - stand.base_x0) / 2 + 2.5 * unit, (stand.foot / 2 + unit) / 0.29)
+        radius = least * (1.0 if close else rng.uniform(1.0, 1.35))
+        top = stand.y1 - stand.foot / 2
+        bottom = top + 0.29 * radius + rng.uniform(2, 12) * unit
+        if radius > 0.47 * size or bottom > size - unit:
+            return None
+        podium = Podium(stand.centre, radius, top, bottom)
+        horizon = min(top, bottom - 0.6 * radius) - rng.uniform(0, 12) * unit
+    layout = Layout(kind, horizon, front, podium=podium, ground=podium.bottom if podium else stand.y1, near_miss=close)
+    if kind == "table" and rng.random() < 0.25:
+        return _side_edge(rng, layout, stand, unit, size)
+    return layout if horizon > 0.08 * size else None
+
+
+def _side_edge(rng: np.random.Generator, layout: Layout, stand: Stand, unit: float, size: int) -> Layout:
+    """A side edge well outside of the base: a near-miss of hanging over it."""
+    if rng.random() < 0.5 and stand.base_x0 > 4 * unit:
+        return replace(layout, left=rng.uniform(2 * unit, stand.base_x0 - 2 * unit), near_miss=True)
+    if stand.base_x1 < size - 4 * unit:
+        return replace(layout, right=rng.uniform(stand.base_x1 + 2 * unit, size - 2 * unit), near_miss=True)
+    return layout
+
+
+def unsupported(rng: np.random.Generator, stand: Stand, kind: str, size: int) -> Layout | None:
+    """A layout that contradicts gravity or perspective: floating, hovering, or over an edge."""
+    unit = size / 64
+    cause = str(rng.choice(["float", "hover", "front_edge", "side_edge", "podium_edge"], p=[0.32, 0.22, 0.18, 0.16, 0.12]))
+    height = stand.y1 - stand.y0
+    if cause == "float":
+        gap = rng.uniform(3.5, 12)
+        if stand.y1 + gap * unit > size - 5 * unit:
+            return None
+        kind = "floor" if kind == "podium" else kind
+        front = min(size - 1.0, stand.y1 + (gap + rng.uniform(5, 8)) * unit) if kind == "shelf" else None
+        return Layout(kind, stand.y1 + gap * unit, front, ground=stand.y1 + (gap + 2) * unit + stand.foot, cause=cause, near_miss=gap < 5.5)
+    if cause == "hover":
+        gap = rng.uniform(5, 11)
+        if stand.y1 + gap * unit > size - 2 * unit:
+            return None
+        carried = supported(rng, stand, "floor" if kind in ("shelf", "podium") else kind, size)
+        if carried is None:
+            return None
+        return replace(carried, front=None, left=None, right=None, ground=stand.y1 + gap * unit, cause=cause, near_miss=gap < 6.5)
+    if cause == "front_edge":
+        deepest = min(0.45 * height, 12 * unit)
+        if deepest < 4 * unit:
+            return None
+        over = rng.uniform(4 * unit, deepest)
+        front = stand.y1 - over
+        horizon = front - rng.uniform(6, 14) * unit
+        kind = kind if kind in ("table", "shelf") else "table"
+        return Layout(kind, horizon, front, ground=stand.y1, cause=cause, near_miss=over < 5.5 * unit)
+    if cause == "side_edge":
+        carried = supported(rng, stand, "table", size)
+        if carried is None:
+            return None
+        share = rng.uniform(0.32, 0.68)
+        at = stand.base_x0 + share * (stand.base_x1 - stand.base_x0)
+        edges = {"left": at, "right": None} if rng.random() < 0.5 else {"left": None, "right": at}
+        return replace(carried, cause=cause, near_miss=abs(share - 0.5) > 0.13, **edges)
+    carried = supported(rng, stand, "podium", size)
+    if carried is None or carried.podium is None:
+        return None
+    width = stand.base_x1 - stand.base_x0
+    aside = carried.podium.radius + width / 2 - rng.uniform(0.15, 0.4) * width
+    centre = stand.centre + rng.choice([-1, 1]) * aside
+    return replace(carried, podium=replace(carried.podium, centre=centre), cause=cause)

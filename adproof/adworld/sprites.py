@@ -1,0 +1,135 @@
+"""Cut-outs at world size: scaling, cutting a part away, and the points just inside and outside of a contour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from adproof.adworld.catalogue import CatalogueProduct
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """colour (h,w,3) and alpha (h,w) float32 in [0,1], both on the 8-bit grid; colour is not premultiplied.
+
+    contact is the ellipse (cx, cy, rx, ry) around what touches the ground, base the row of its front-most point,
+    both in sprite px; px_per_cm is the scale.
+    """
+
+    colour: Array
+    alpha: Array
+    contact: tuple[float, float, float, float]
+    base: float
+    px_per_cm: float
+
+    @property
+    def solid(self) -> Mask:
+        return np.asarray(self.alpha > 0.5)
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """(x0, y0, x1, y1) of the solid part, in sprite pixels."""
+        xs = np.flatnonzero(self.solid.any(0))
+        ys = np.flatnonzero(self.solid.any(1))
+        return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
+
+    def mirrored(self) -> Sprite:
+        cx, cy, rx, ry = self.contact
+        turned = (self.alpha.shape[1] - cx, cy, rx, ry)
+        return replace(self, colour=self.colour[:, ::-1], alpha=self.alpha[:, ::-1], contact=turned)
+
+
+def scaled(product: CatalogueProduct, rgba: NDArray[np.uint8], factor: float) -> Sprite:
+    """The product's picture (h,w,4) uint8, scaled by factor (area average, premultiplied)."""
+    height, width = rgba.shape[:2]
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    picture = rgba.astype(np.float32) / 255
+    picture[..., :3] *= picture[..., 3:]
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    alpha = small[..., 3]
+    colour = small[..., :3] / np.maximum(alpha, 1e-3)[..., None]
+    ground = product.contact
+    return Sprite(
+        colour=np.clip(np.rint(colour * 255), 0, 255).astype(np.float32) / 255,
+        alpha=np.clip(np.rint(alpha * 255), 0, 255).astype(np.float32) / 255,
+        contact=(ground.cx * factor, ground.cy * factor, ground.rx * factor, ground.ry * factor),
+        base=product.base_y * factor,
+        px_per_cm=product.px_per_cm * factor,
+    )
+
+
+def _lower_hull(xs: NDArray[np.int64], ys: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Upper bound of the points by a concave chain (in image rows: the line that a flat base rests on)."""
+    chain: list[int] = []
+    for i in range(len(xs)):
+        while len(chain) > 1:
+            a, b = chain[-2], chain[-1]
+            if (ys[b] - ys[a]) * (xs[i] - xs[a]) > (ys[i] - ys[a]) * (xs[b] - xs[a]):
+                break
+            chain.pop()
+        chain.append(i)
+    return np.interp(xs, xs[chain], ys[chain])
+
+
+def cut_mask(sprite: Sprite, part: str, fraction: float) -> Mask:
+    """Where a plane would take away the lower, upper, left or right part (fraction of the box's side).
+
+    The plane is level: seen from above it follows the contour of the base (or of the top), so a cut drum gets
+    a round edge and a cut box a cornered one.
+    """
+    x0, y0, x1, y1 = sprite.box
+    rows, columns = np.mgrid[: sprite.alpha.shape[0], : sprite.alpha.shape[1]]
+    if part == "left":
+        return np.asarray(columns < x0 + fraction * (x1 - x0))
+    if part == "right":
+        return np.asarray(columns >= x1 - fraction * (x1 - x0))
+    xs = np.flatnonzero(sprite.solid.any(0))
+    solid = sprite.solid[:, xs]
+    if part == "bottom":
+        edge = _lower_hull(xs, (solid.shape[0] - np.argmax(solid[::-1], axis=0)).astype(np.float64))
+    else:
+        edge = -_lower_hull(xs, -np.argmax(solid, axis=0).astype(np.float64))
+    line = np.interp(np.arange(sprite.alpha.shape[1]), xs, edge)
+    shift = fraction * (y1 - y0)
+    return np.asarray(rows >= line - shift if part == "bottom" else rows < line + shift)
+
+
+def without(sprite: Sprite, mask: Mask) -> Sprite:
+    """The sprite with the masked part made transparent; the frame stays."""
+    alpha = sprite.alpha * ~mask
+    return replace(sprite, alpha=alpha)
+
+
+@dataclass(frozen=True)
+class Contour:
+    """Pairs of points across the contour, in sprite coordinates (may lie outside of the frame)."""
+
+    outer: NDArray[np.int64]  # (n, 2) rows, columns, just outside
+    inner: NDArray[np.int64]  # (n, 2) just inside
+    far: NDArray[np.int64]  # (n, 2) further out, for the texture around
+
+
+def contour(sprite: Sprite, unit: float) -> Contour:
+    """Pairs about 1.2 unit outside and 1 unit inside every contour pixel; unit = canvas/64 px."""
+    pad = int(np.ceil(4 * unit))
+    solid = np.pad(sprite.solid, pad).astype(np.uint8)
+    smooth = cv2.GaussianBlur(solid.astype(np.float32), (0, 0), 0.9 * unit)
+    gy, gx = cv2.Sobel(smooth, cv2.CV_32F, 0, 1), cv2.Sobel(smooth, cv2.CV_32F, 1, 0)
+    edge = solid - cv2.erode(solid, np.ones((3, 3), np.uint8))
+    rows, columns = np.nonzero(edge)
+    length = np.hypot(gy[rows, columns], gx[rows, columns]) + 1e-6
+    normal = -np.stack([gy[rows, columns], gx[rows, columns]], 1) / length[:, None]
+    points = np.stack([rows, columns], 1)
+    outer = np.rint(points + normal * 1.4 * unit).astype(np.int64)
+    inner = np.rint(points - normal * 0.8 * unit).astype(np.int64)
+    far = np.rint(points + normal * 3.5 * unit).astype(np.int64)
+    limit = np.array(solid.shape) - 1
+    outer, inner, far = (np.clip(p, 0, limit) for p in (outer, inner, far))
+    good = (solid[tuple(outer.T)] == 0) & (solid[tuple(inner.T)] == 1)
+    return Contour(outer[good] - pad, inner[good] - pad, far[good] - pad)
