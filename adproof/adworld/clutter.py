@@ -12,8 +12,8 @@ from adproof.adworld.sprites import Array, Sprite
 from adproof.adworld.staging import Canvas
 
 
-def camouflage(rng: np.random.Generator, behind: Array, sprite: Sprite, at: tuple[int, int]) -> tuple[Array, Array]:
-    """A wall (S,S,3) in the product's own colours, as they lie along its contour, and a surface colour to go with it."""
+def camouflage(rng: np.random.Generator, behind: Array, sprite: Sprite, at: tuple[int, int]) -> Array:
+    """Colours (S,S,3) for wall and surface: the product's own, as they lie along its contour."""
     size = behind.shape[0]
     alpha = staging.framed(sprite.alpha, at, size)
     colour = staging.framed(sprite.colour, at, size) * alpha[..., None]
@@ -27,19 +27,17 @@ def camouflage(rng: np.random.Generator, behind: Array, sprite: Sprite, at: tupl
     shade = behind.mean(2) / max(float(behind.mean()), 0.05)
     shade = 1 + (cv2.GaussianBlur(shade, (0, 0), size / 30) - 1) * 0.25
     picture = picture * shade[..., None] + 0.012 * surfaces.noise(rng, (size, size), (3, 3))[..., None]
-    low = alpha.copy()
-    rows = np.flatnonzero(alpha.any(1))
-    low[: rows[0] + int(0.7 * (rows[-1] - rows[0]))] = 0
-    low *= rim
-    base = (staging.framed(sprite.colour, at, size) * low[..., None]).sum((0, 1)) / max(float(low.sum()), 1e-3)
-    return np.clip(picture, 0, 1).astype(np.float32), np.clip(base, 0.02, 0.98).astype(np.float32)
+    return np.clip(picture, 0.02, 0.98).astype(np.float32)
 
 
-def clutter(rng: np.random.Generator, canvas: Canvas, sprite: Sprite, at: tuple[int, int], junk: Sequence[Sprite]) -> None:
+CLUTTER = ("pattern", "heap", "confetti")
+
+
+def clutter(rng: np.random.Generator, canvas: Canvas, style: str, sprite: Sprite, at: tuple[int, int],
+            junk: Sequence[Sprite]) -> None:  # fmt: skip
     """Fill wall and surface with a loud pattern, a heap of other things, or confetti, partly in the product's colours."""
     size, unit = canvas.size, canvas.unit
     own = sprite.colour[sprite.solid]
-    style = str(rng.choice(["pattern", "heap", "confetti"]))
     colours = [own[rng.integers(len(own))], *rng.uniform(0.05, 0.95, (3, 3)).astype(np.float32)]
     if style == "pattern":
         picture = surfaces.pattern(rng, size, colours, float(rng.uniform(0.75, 1)))
@@ -62,12 +60,35 @@ def clutter(rng: np.random.Generator, canvas: Canvas, sprite: Sprite, at: tuple[
             cv2.fillPoly(canvas.picture, [np.rint(cv2.convexHull(corners.astype(np.float32))).astype(np.int32)], colour, cv2.LINE_AA)
 
 
-def distant_clutter(rng: np.random.Generator, canvas: Canvas, sprite: Sprite, at: tuple[int, int]) -> None:
-    """A loud pattern on the wall that fades out well before it reaches the product: busy, but harmless."""
-    size, unit = canvas.size, canvas.unit
-    alpha = staging.framed(sprite.alpha, at, size)
-    away = cv2.distanceTransform((alpha < 0.1).astype(np.uint8), cv2.DIST_L2, 3) / unit
-    strength = np.clip((away - rng.uniform(4.5, 7)) / 4, 0, 1)[..., None] * ~canvas.surface[..., None]
-    colours = [canvas.picture.mean((0, 1)), *rng.uniform(0.05, 0.95, (3, 3)).astype(np.float32)]
-    picture = surfaces.pattern(rng, size, colours, float(rng.uniform(0.5, 0.9)))
-    canvas.picture += ((picture - canvas.picture) * strength).astype(np.float32)
+def harmless_wall(rng: np.random.Generator, behind: Array, sprite: Sprite, at: tuple[int, int]) -> Array:
+    """A wall that comes close to hiding the product: a loud pattern, but away from it; a faint pattern right behind
+    it; or a wall painted on one side in the product's own colour."""
+    size = behind.shape[0]
+    unit = size / 64
+    x0, y0, x1, _ = sprite.box
+    style = str(rng.choice(["far", "faint", "two_tone"]))
+    shade = behind.mean(2, keepdims=True) / max(float(behind.mean()), 0.05)
+    where = np.zeros((size, size, 1), np.float32)
+    if style == "two_tone":
+        split = at[0] + x0 + int(rng.uniform(-0.1, 0.4) * (x1 - x0))
+        where[:, : max(0, split)] = 1
+        own = np.asarray(sprite.colour[sprite.solid].mean(0))
+        return _mirrored(rng, behind, np.asarray(own * shade, np.float32), where, at, x0 + x1)
+    colours = [behind.mean((0, 1)), *rng.uniform(0.05, 0.95, (3, 3)).astype(np.float32)]
+    if style == "faint":
+        return behind + (surfaces.pattern(rng, size, colours, float(rng.uniform(0.06, 0.18))) - colours[0])
+    picture = surfaces.pattern(rng, size, colours, float(rng.uniform(0.4, 0.8))) * shade
+    if rng.random() < 0.4:
+        where[: max(0, int(at[1] + y0 - rng.uniform(4.5, 7) * unit))] = 1
+    else:
+        where[:, : max(0, int(at[0] + x0 - rng.uniform(4.5, 7) * unit))] = 1
+    return _mirrored(rng, behind, picture.astype(np.float32), where, at, x0 + x1)
+
+
+def _mirrored(rng: np.random.Generator, behind: Array, picture: Array, where: Array, at: tuple[int, int], span: int) -> Array:
+    """`picture` where asked, on the left of the product or as often on its right (mirrored about its middle)."""
+    if rng.random() < 0.5:
+        columns = 2 * at[0] + span - 1 - np.arange(behind.shape[1])
+        inside = (columns >= 0) & (columns < behind.shape[1])
+        where = np.where(inside[None, :, None], where[:, np.clip(columns, 0, behind.shape[1] - 1)], 0)
+    return np.asarray(behind + (picture - behind) * where, np.float32)

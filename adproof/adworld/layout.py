@@ -59,6 +59,7 @@ class Layout:
     ground: float = 0.0
     """Row where the product would touch the ground: the base row, or lower for one that hovers."""
     cause: str = ""
+    """How the product lacks support, one of UNSUPPORTED, or nothing."""
     near_miss: bool = False
 
 
@@ -104,10 +105,12 @@ def _side_edge(rng: np.random.Generator, layout: Layout, stand: Stand, unit: flo
     return layout
 
 
-def unsupported(rng: np.random.Generator, stand: Stand, kind: str, size: int) -> Layout | None:
-    """A layout that contradicts gravity or perspective: floating, hovering, or over an edge."""
+UNSUPPORTED = ("float", "hover", "front_edge", "side_edge", "podium_edge")
+
+
+def unsupported(rng: np.random.Generator, stand: Stand, kind: str, cause: str, size: int) -> Layout | None:
+    """A layout that contradicts gravity or perspective in one of the UNSUPPORTED ways; None if there is no room."""
     unit = size / 64
-    cause = str(rng.choice(["float", "hover", "front_edge", "side_edge", "podium_edge"], p=[0.32, 0.22, 0.18, 0.16, 0.12]))
     height = stand.y1 - stand.y0
     if cause == "float":
         gap = rng.uniform(3.5, 12)

@@ -60,8 +60,8 @@ def keeps(label: Label, cause: str, seen: Distinctness) -> bool:
 def is_near_miss(label: Label, seen: Distinctness) -> bool:
     """Whether the contour is close to the bound that separates indistinctiveness from the rest."""
     if label is Label.INDISTINCTIVENESS:
-        return seen.visible > CAMOUFLAGED - 0.08 and seen.busy < BUSY + 0.02
-    return seen.visible < DISTINCT + 0.08 or seen.busy > CALM - 0.01
+        return seen.visible > CAMOUFLAGED - 0.06 and seen.busy < BUSY + 0.015
+    return seen.visible < DISTINCT + 0.06 or seen.busy > CALM - 0.008
 
 
 def extension_shows(extra: Mask, own: Array) -> bool:

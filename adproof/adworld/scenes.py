@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 
 from adproof.adworld import rules, staging, surfaces, words
 from adproof.adworld.catalogue import CatalogueProduct
-from adproof.adworld.clutter import camouflage, clutter, distant_clutter
-from adproof.adworld.layout import Layout, Stand, supported, unsupported
-from adproof.adworld.sprites import Array, Mask, Sprite, contour, cut_mask, scaled, without
+from adproof.adworld.clutter import CLUTTER, camouflage, clutter, harmless_wall
+from adproof.adworld.layout import UNSUPPORTED, Layout, Stand, supported, unsupported
+from adproof.adworld.sprites import Array, Mask, Sprite, catalogue_sprite, contour, cut_mask, scaled, without
 from adproof.adworld.staging import Canvas
 from adproof.labels import N_LABELS, Label
 
@@ -34,8 +35,10 @@ class Scene:
     image (S,S,3) uint8; product_rgba (S,S,4) uint8, the product's own cut-out where generation places it, within
     0.1 S of the centre (for a truncation: the cut product); depth (S,S) float32, 0 near .. 1 far; saliency (S,S)
     float32 in [0,1], the salient product with its extension. image equals product_rgba wherever its alpha is 255.
-    attributes: kind, material, background, light, references [(name, scale factor, box)], horizon (row), shadow,
-    cause (of the defect, "" if none), near_miss, edition, drawn_edition, cut (part or ""), shift (dx, dy px).
+    attributes: kind, surface, wall, light (the prompt's words), references [(name, scale factor, (x0, y0, x1, y1))],
+    horizon_y, base_y (rows), shadow, defect (its cause, "" if available), near_miss (close to some rule's bound),
+    extension (which, "" if none), extension_area (px), edition (of the caption), drawn_edition, cut (the part that is
+    missing from product_rgba), shift (dx, dy px off the centre), visible_contour and busy (see rules.Distinctness).
     """
 
     image: NDArray[np.uint8]
@@ -60,12 +63,16 @@ class Style:
     background_noise: tuple[float, float]
     background_blur: tuple[float, float]
     jpeg: bool
+    colour_spread: float
+    walls: tuple[float, ...]
 
 
 STYLES: dict[Kind, Style] = {
-    "feedback": Style(11, (28, 60), (0.7, 1.3), False, (0.0, 0.012), (0.0, 0.0), False),
-    "judge": Style(97, (14, 34), (1.0, 1.9), True, (0.0, 0.03), (0.0, 0.8), True),
-}
+    "feedback": Style(11, (28, 60), (0.7, 1.3), False, (0.0, 0.012), (0.0, 0.0), False, 0.025,
+                      (0.30, 0.16, 0.11, 0.09, 0.11, 0.13, 0.10)),
+    "judge": Style(97, (14, 34), (1.0, 1.9), True, (0.0, 0.03), (0.0, 0.8), True, 0.05,
+                   (0.16, 0.28, 0.18, 0.14, 0.06, 0.06, 0.12)),
+}  # fmt: skip
 
 
 @dataclass
@@ -94,7 +101,8 @@ class _Draft:
 class World:
     """Draws scenes of the given products.
 
-    size: side of the pictures in px. label_mix: shares of the five labels. skus: only these products (None: all).
+    catalogue: products and references, of one yaw or of several. size: side of the pictures in px. label_mix: shares
+    of the five labels. skus: only these products (None: all).
     image_scale: the product's longest side as a share of the canvas. Raises ValueError if the catalogue holds
     no such product or no reference.
     """
@@ -109,7 +117,10 @@ class World:
         image_scale: tuple[float, float] = (0.42, 0.58),
     ) -> None:
         wanted = None if skus is None else set(skus)
-        self.products = {p.sku: p for p in catalogue if not p.is_reference and (wanted is None or p.sku in wanted)}
+        self.products: dict[str, list[CatalogueProduct]] = {}
+        for product in catalogue:
+            if not product.is_reference and (wanted is None or product.sku in wanted):
+                self.products.setdefault(product.sku, []).append(product)
         self.references = [p for p in catalogue if p.is_reference and p.name in words.REFERENCE_WORDS]
         if not self.products or not self.references:
             raise ValueError("the catalogue has no product to draw, or no reference")
@@ -121,8 +132,8 @@ class World:
         self.label_mix = tuple(label_mix)
         self.image_scale = image_scale
         self._skus = sorted(self.products)
-        self._pictures: dict[str, NDArray[np.uint8]] = {}
-        self._sprites: dict[tuple[str, int], Sprite] = {}
+        self._pictures: dict[Path, Sprite] = {}
+        self._sprites: dict[tuple[Path, int], Sprite] = {}
         textures = np.random.default_rng(self.style.texture_seed)
         self._details = {m: surfaces.detail_maps(m, textures, variants=4) for m in words.MATERIALS}
 
@@ -132,18 +143,20 @@ class World:
         Raises RuntimeError if no scene of the label comes about (a catalogue too poor for it).
         """
         wanted = Label(int(rng.choice(N_LABELS, p=self.label_mix))) if label is None else Label(label)
+        # Label and cause are drawn once, and only the scene again: else the rare ones would come too seldom.
+        cause = _choose_cause(rng, wanted)
         product = self._any_product(rng)
         for attempt in range(_TRIES):
             if attempt and attempt % _TRIES_PER_PRODUCT == 0:
                 product = self._any_product(rng)
-            scene = self._attempt(rng, product, wanted)
+            scene = self._attempt(rng, product, wanted, cause)
             if scene is not None:
                 return scene
         raise RuntimeError(f"no scene of {wanted.name.lower()} in {_TRIES} tries")
 
     def prompt(self, rng: np.random.Generator, sku: str) -> str:
         """What a designer might ask for this product: no scene is drawn. Raises KeyError for an unknown sku."""
-        product = self.products[sku]
+        product = self.products[sku][0]
         kind = _choose_kind(rng, max(product.size_cm))
         material, background, light = _choose_look(rng, kind)
         fitting = [r.name for r in self.references if 0.2 < r.size_cm[2] / product.size_cm[2] < 2]
@@ -152,38 +165,51 @@ class World:
         return words.compose_prompt(kind, material, background, names, light)
 
     def _any_product(self, rng: np.random.Generator) -> CatalogueProduct:
-        return self.products[self._skus[int(rng.integers(len(self._skus)))]]
+        views = self.products[self._skus[int(rng.integers(len(self._skus)))]]
+        return views[int(rng.integers(len(views)))]
+
+    def _picture(self, product: CatalogueProduct) -> Sprite:
+        """The product's picture at no more than twice the canvas, read once."""
+        if product.path not in self._pictures:
+            picture = product.image()
+            factor = min(1.0, 2 * self.size / max(picture.shape[:2]))
+            self._pictures[product.path] = catalogue_sprite(product, picture, factor)
+        return self._pictures[product.path]
 
     def _sprite(self, product: CatalogueProduct, longest: int) -> Sprite:
-        """The product's cut-out with its longest side of this many px; small pictures are made once."""
-        key = (product.sku, longest)
+        """The product's cut-out with its longest side of this many px; made once."""
+        key = (product.path, longest)
         if key not in self._sprites:
-            if product.sku not in self._pictures:
-                self._pictures[product.sku] = product.image()
-            picture = self._pictures[product.sku]
-            self._sprites[key] = scaled(product, picture, longest / max(picture.shape[:2]))
+            picture = self._picture(product)
+            self._sprites[key] = scaled(picture, longest / max(picture.alpha.shape))
         return self._sprites[key]
 
-    def _attempt(self, rng: np.random.Generator, product: CatalogueProduct, label: Label) -> Scene | None:
-        draft = self._place(rng, product, label)
+    def _attempt(self, rng: np.random.Generator, product: CatalogueProduct, label: Label, cause: str) -> Scene | None:
+        draft = self._place(rng, product, label, cause)
         if draft is None:
             return None
         draft.edition, draft.drawn_edition = self._editions(rng, draft)
         if not draft.edition:
             return None
+        if label is Label.SIZE_MISMATCH:
+            bigger = words.EDITIONS[draft.drawn_edition] > words.EDITIONS[draft.edition]
+            draft.cause = "too_big" if bigger else "too_small"
         kind = _choose_kind(rng, max(product.size_cm) * words.EDITIONS[draft.drawn_edition])
         ground = replace(draft.stand, y1=draft.stand.y1 + (draft.reach if draft.extension in _GROUNDED else 0))
-        plan = unsupported if label is Label.SPACE_MISMATCH else supported
-        layout = plan(rng, ground, kind, self.size)
+        if cause == "camouflage" and kind == "podium":
+            kind = "floor"
+        if label is Label.SPACE_MISMATCH:
+            layout = unsupported(rng, ground, kind, cause, self.size)
+        else:
+            layout = supported(rng, ground, kind, self.size)
         if layout is None:
             return None
-        draft.cause = draft.cause or layout.cause
         draft.near_miss = draft.near_miss or layout.near_miss
         return self._render(rng, draft, layout, ground)
 
     # --- what is decided about the product -------------------------------------------------------------------
 
-    def _place(self, rng: np.random.Generator, product: CatalogueProduct, label: Label) -> _Draft | None:
+    def _place(self, rng: np.random.Generator, product: CatalogueProduct, label: Label, cause: str) -> _Draft | None:
         """Size, cut and place of the product.
 
         Every scene is centred on what would be left of the product after a cut (often an imaginary one), so that the
@@ -191,10 +217,8 @@ class World:
         """
         levels = np.linspace(*self.image_scale, 7)
         whole = self._sprite(product, round(float(rng.choice(levels)) * self.size))
-        cause = ""
-        if label is Label.SHAPE_HALLUCINATION:
-            cause = "truncation" if rng.random() < 0.55 else str(rng.choice(staging.EXTENSIONS, p=_EXTENSION_SHARES))
-        really_cut = cause == "truncation" or (not cause and rng.random() < 0.08)
+        hallucinated = label is Label.SHAPE_HALLUCINATION
+        really_cut = cause == "truncation" or (not hallucinated and rng.random() < 0.08)
         part = str(rng.choice(["bottom", "top", "left", "right"], p=[0.5, 0.26, 0.12, 0.12]))
         fraction = rng.uniform(0.14, 0.32)
         mask = cut_mask(whole, part, fraction)
@@ -216,14 +240,17 @@ class World:
         if stand.y1 > 0.93 * self.size or stand.x0 < 0 or stand.x1 > self.size or stand.y0 < 0:
             return None
         return _Draft(product, label, whole, shown, own, at, stand, cause, cut=part if really_cut else "",
-                      near_miss=really_cut and not cause, extension="" if cause == "truncation" else cause,
-                      reach=float(rng.uniform(4, 8)) * self.size / 64 if cause else 0.0, shift=shift)  # fmt: skip
+                      near_miss=really_cut and not hallucinated,
+                      extension=cause if cause in staging.EXTENSIONS else "",
+                      reach=float(rng.uniform(4, 8)) * self.size / 64 if hallucinated else 0.0, shift=shift)  # fmt: skip
 
     def _fitting(self, draft: _Draft, edition: str) -> list[CatalogueProduct]:
         """References that are seen large enough, and fit the picture, beside this edition of the product."""
         px_per_cm = draft.whole.px_per_cm / words.EDITIONS[edition]
         out = []
         for reference in self.references:
+            if reference.name in words.words_of(draft.product.title):
+                continue
             height = reference.size_cm[2] * px_per_cm
             width = max(reference.size_cm[:2]) * px_per_cm
             if 0.12 * self.size <= max(height, 0.5 * width) and height <= 0.75 * self.size and width <= 0.7 * self.size:
@@ -252,28 +279,28 @@ class World:
         material, background, light = _choose_look(rng, layout.kind)
         light_x = {"light from the left": 0.1, "light from the right": 0.9}.get(light, float(rng.uniform(0.25, 0.75)))
         indistinct = draft.label is Label.INDISTINCTIVENESS
-        if indistinct:
-            draft.cause = str(rng.choice(["camouflage", "clutter"], p=[0.5, 0.5]))
         edge = contour(draft.shown, unit)
         behind = self._background(rng, background, light_x)
-        surface_colour = _jitter(rng, words.MATERIALS[material], 0.025)
+        surface_colour = _jitter(rng, words.MATERIALS[material], style.colour_spread)
+        if not indistinct and background in words.WALLS and rng.random() < 0.18:
+            behind = harmless_wall(rng, behind, draft.shown, draft.at)
+            draft.near_miss = True
+        ground_colour = surface_colour
         if draft.cause == "camouflage":
-            behind, surface_colour = camouflage(rng, behind, draft.shown, draft.at)
+            behind = ground_colour = camouflage(rng, behind, draft.shown, draft.at)
+            surface_colour = np.asarray(ground_colour.mean((0, 1)))
         elif not indistinct and float(np.abs(surface_colour - behind.mean((0, 1))).mean()) < 0.07:
             return None
         detail = self._details[material][int(rng.integers(4))]
         if self.kind == "judge" and rng.random() < 0.5:
             detail = detail[:, ::-1]
         ground_picture = surfaces.plane(
-            detail, surface_colour, size, layout.horizon, rng.uniform(*style.vanish) * unit,
+            detail, ground_colour, size, layout.horizon, rng.uniform(*style.vanish) * unit,
             rng.uniform(*style.zoom) * 128 / size, tuple(rng.uniform(0, 256, 2)))  # fmt: skip
         canvas = Canvas(behind, np.ones((size, size), np.float32), np.zeros((size, size), bool), layout.horizon)
         staging.lay_surface(canvas, layout, ground_picture, surface_colour)
-        if draft.cause == "clutter":
-            clutter(rng, canvas, draft.shown, draft.at, [self._sprite(p, s) for p, s in self._junk(rng, draft)])
-        elif not indistinct and rng.random() < 0.12:
-            distant_clutter(rng, canvas, draft.shown, draft.at)
-            draft.near_miss = True
+        if draft.cause in CLUTTER:
+            clutter(rng, canvas, draft.cause, draft.shown, draft.at, self._junk(rng, draft))
         if layout.podium is not None:
             podium_colour = _podium_colour(rng, draft.shown, surface_colour)
             if podium_colour is None:
@@ -291,17 +318,19 @@ class World:
             return None
         return self._measured(draft, layout, canvas, plain, extra, edge,
                               words.compose_prompt(layout.kind, material, background, [r[0] for r in draft.references], light),
-                              self._caption(rng, draft), dict(kind=layout.kind, material=material, background=background, light=light))  # fmt: skip
+                              self._caption(rng, draft), dict(kind=layout.kind, surface=material, wall=background, light=light))  # fmt: skip
 
     def _background(self, rng: np.random.Generator, background: str, light_x: float) -> Array:
         if background in words.WALLS:
-            return surfaces.wall(rng, self.size, _jitter(rng, words.WALLS[background], 0.025), light_x)[0]
+            colour = _jitter(rng, words.WALLS[background], self.style.colour_spread)
+            return surfaces.wall(rng, self.size, colour, light_x, self.style.walls)
         return surfaces.backdrop(rng, self.size, background, float(rng.uniform(0.018, 0.035)))
 
-    def _junk(self, rng: np.random.Generator, draft: _Draft) -> list[tuple[CatalogueProduct, int]]:
-        """Other products, small, to fill a messy background with."""
-        names = rng.choice(self._skus, 14)
-        return [(self.products[n], int(rng.integers(9, 16)) * self.size // 64) for n in names if n != draft.product.sku]
+    def _junk(self, rng: np.random.Generator, draft: _Draft) -> list[Sprite]:
+        """Other things, small, to fill a messy background with."""
+        others = [views[0] for sku, views in self.products.items() if sku != draft.product.sku] + self.references
+        chosen = rng.integers(len(others), size=14)
+        return [self._sprite(others[k], int(rng.choice([9, 11, 13, 15])) * self.size // 64) for k in chosen]
 
     def _set_references(self, rng: np.random.Generator, canvas: Canvas, draft: _Draft, layout: Layout, ground: Stand,
                         light_x: float) -> bool:  # fmt: skip
@@ -315,7 +344,7 @@ class World:
             if len(draft.references) >= count:
                 break
             side = sides[len(draft.references)]
-            near_miss = rng.random() < 0.25
+            near_miss = rng.random() < 0.2
             factor = self._jitter_scale(rng, draft, near_miss)
             found = self._stand_reference(rng, canvas, draft, layout, ground, fitting[k], factor, side, light_x)
             if found is not None:
@@ -338,8 +367,8 @@ class World:
                          ) -> tuple[int, int, int, int] | None:  # fmt: skip
         size, unit = self.size, self.size / 64
         px_per_cm = draft.whole.px_per_cm / words.EDITIONS[draft.drawn_edition] * factor
-        longest = round(max(_picture_size(self, reference)) * px_per_cm / reference.px_per_cm / 2) * 2
-        sprite = self._sprite(reference, max(8, longest))
+        picture = self._picture(reference)
+        sprite = self._sprite(reference, 2 * round(max(picture.alpha.shape) * px_per_cm / picture.px_per_cm / 2))
         if rng.random() < 0.5:
             sprite = sprite.mirrored()
         x0, _, x1, _ = sprite.box
@@ -395,9 +424,10 @@ class World:
         if layout.cause == "hover" and style == "none" and rng.random() < 0.6:
             style = "contact"
         draft.shadow = f"{style}{'-smear' if smear else ''}"
-        shift = ground.y1 - draft.stand.y1
-        if material == "black glass" and layout.podium is None and layout.cause in ("", "hover") and rng.random() < 0.6:
-            staging.reflect(canvas, draft.shown, draft.at, (layout.ground if floats else ground.y1) + shift * 0.0, 0.35)
+        glossy = material == "black glass" and layout.podium is None and layout.cause in ("", "hover")
+        if glossy and not draft.reach and rng.random() < 0.6:
+            mirror = 2 * layout.ground - ground.y1 - 0.5 * ground.foot
+            staging.reflect(canvas, draft.shown, draft.at, mirror, 0.35)
         if style in ("cast", "both"):
             lean = (0.5 - light_x) * 1.3 + rng.uniform(-0.15, 0.15)
             if self.style.ellipse_shadows:
@@ -455,9 +485,10 @@ class World:
         canvas.depth[extra] = canvas.depth[alpha > 0.5][0]
         own = np.rint(np.dstack([colour, alpha]) * 255).astype(np.uint8)
         attributes = look | dict(
-            references=list(draft.references), horizon=layout.horizon, shadow=draft.shadow, cause=draft.cause,
+            references=list(draft.references), horizon_y=layout.horizon, shadow=draft.shadow, defect=draft.cause,
+            extension=draft.extension,
             near_miss=draft.near_miss or rules.is_near_miss(draft.label, seen), edition=draft.edition,
-            drawn_edition=draft.drawn_edition, cut=draft.cut, shift=draft.shift, base_row=draft.stand.y1,
+            drawn_edition=draft.drawn_edition, cut=draft.cut, shift=draft.shift, base_y=draft.stand.y1,
             visible_contour=seen.visible, busy=seen.busy, extension_area=int(extra.sum()))  # fmt: skip
         return Scene(
             image=np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8), product_rgba=own, depth=canvas.depth,
@@ -469,14 +500,20 @@ class World:
 
 
 _GROUNDED = ("base", "legs", "longer")
-_EXTENSION_SHARES = (0.26, 0.2, 0.2, 0.17, 0.17)
 
 
-def _picture_size(world: World, product: CatalogueProduct) -> tuple[int, int]:
-    if product.sku not in world._pictures:
-        world._pictures[product.sku] = product.image()
-    height, width = world._pictures[product.sku].shape[:2]
-    return height, width
+_CAUSES: dict[Label, dict[str, float]] = {
+    Label.AVAILABLE: {"": 1.0},
+    Label.SPACE_MISMATCH: dict(zip(UNSUPPORTED, (0.32, 0.22, 0.18, 0.16, 0.12), strict=True)),
+    Label.SIZE_MISMATCH: {"": 1.0},
+    Label.INDISTINCTIVENESS: {"camouflage": 0.46} | dict.fromkeys(CLUTTER, 0.18),
+    Label.SHAPE_HALLUCINATION: {"truncation": 0.55} | dict(zip(staging.EXTENSIONS, (0.12, 0.09, 0.08, 0.08, 0.08), strict=True)),
+}
+
+
+def _choose_cause(rng: np.random.Generator, label: Label) -> str:
+    causes = _CAUSES[label]
+    return str(rng.choice(list(causes), p=list(causes.values())))
 
 
 def _stand(sprite: Sprite, at: tuple[int, int], drop: float) -> Stand:

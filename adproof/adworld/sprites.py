@@ -45,22 +45,29 @@ class Sprite:
         return replace(self, colour=self.colour[:, ::-1], alpha=self.alpha[:, ::-1], contact=turned)
 
 
-def scaled(product: CatalogueProduct, rgba: NDArray[np.uint8], factor: float) -> Sprite:
-    """The product's picture (h,w,4) uint8, scaled by factor (area average, premultiplied)."""
-    height, width = rgba.shape[:2]
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+def catalogue_sprite(product: CatalogueProduct, rgba: NDArray[np.uint8], factor: float) -> Sprite:
+    """The product's picture (h,w,4) uint8 as a sprite, scaled by factor."""
     picture = rgba.astype(np.float32) / 255
-    picture[..., :3] *= picture[..., 3:]
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    ground = product.contact
+    contact = (ground.cx, ground.cy, ground.rx, ground.ry)
+    return scaled(Sprite(picture[..., :3], picture[..., 3], contact, product.base_y, product.px_per_cm), factor)
+
+
+def scaled(sprite: Sprite, factor: float) -> Sprite:
+    """The sprite scaled by factor (area average, premultiplied, back on the 8-bit grid)."""
+    height, width = sprite.alpha.shape
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    premultiplied = np.dstack([sprite.colour * sprite.alpha[..., None], sprite.alpha])
+    small = cv2.resize(premultiplied, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
     alpha = small[..., 3]
     colour = small[..., :3] / np.maximum(alpha, 1e-3)[..., None]
-    ground = product.contact
+    cx, cy, rx, ry = sprite.contact
     return Sprite(
         colour=np.clip(np.rint(colour * 255), 0, 255).astype(np.float32) / 255,
         alpha=np.clip(np.rint(alpha * 255), 0, 255).astype(np.float32) / 255,
-        contact=(ground.cx * factor, ground.cy * factor, ground.rx * factor, ground.ry * factor),
-        base=product.base_y * factor,
-        px_per_cm=product.px_per_cm * factor,
+        contact=(cx * factor, cy * factor, rx * factor, ry * factor),
+        base=sprite.base * factor,
+        px_per_cm=sprite.px_per_cm * factor,
     )
 
 

@@ -37,7 +37,6 @@ class Canvas:
 def lay_surface(canvas: Canvas, layout: Layout, ground: Array, colour: Array) -> None:
     """Put the ground plane under the horizon, up to its front and side edges, with a lit rim and what lies below."""
     size, unit = canvas.size, canvas.unit
-    rows = np.arange(size)
     top = int(np.clip(round(layout.horizon), 0, size))
     front = size if layout.front is None else int(np.clip(round(layout.front), top + 1, size))
     shape = np.zeros((size, size), np.uint8)
@@ -48,8 +47,8 @@ def lay_surface(canvas: Canvas, layout: Layout, ground: Array, colour: Array) ->
     shape[front:] = 0
     canvas.surface = shape.astype(bool)
     canvas.picture[canvas.surface] = ground[canvas.surface]
-    depth = np.array([canvas.depth_at(row) for row in rows], np.float32)[:, None]
-    canvas.depth = np.where(canvas.surface, depth, canvas.depth)
+    depth = np.clip(1 - 0.75 * (np.arange(size) - canvas.horizon + 2 * unit) / (40 * unit), 0.12, 0.96)
+    canvas.depth = np.where(canvas.surface, depth[:, None].astype(np.float32), canvas.depth)
     rim = slice(top, min(size, top + max(1, round(0.5 * unit))))
     canvas.picture[rim][canvas.surface[rim]] *= 0.94
     if front < size:

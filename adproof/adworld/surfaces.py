@@ -78,7 +78,7 @@ def _tiles(rng: np.random.Generator) -> Array:
 def detail_maps(material: str, rng: np.random.Generator, variants: int) -> list[Array]:
     """Relative brightness maps (256,256) around 0 of a material; tiles by mirroring."""
     makers = {"marble": _marble, "concrete": _concrete, "cloth": _cloth, "grass": _grass, "sand": _sand,
-              "glass": _glass, "tiles": _tiles}  # fmt: skip
+              "glass": _glass, "tile": _tiles}  # fmt: skip
     word = material.split()[-1]
     if word == "wood":
         return [_planks(rng, along_depth=bool(k % 2)) for k in range(variants)]
@@ -121,10 +121,12 @@ def _window_light(rng: np.random.Generator, size: int) -> Array:
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), size / 45))
 
 
-def wall(rng: np.random.Generator, size: int, colour: Array, light_x: float) -> tuple[Array, str]:
-    """A wall with light falling off it, and its style: plain, plaster, boards, tiles, curtain, window or frames."""
-    style = str(rng.choice(["plain", "plaster", "boards", "tiles", "curtain", "window", "frames"],
-                           p=[0.30, 0.16, 0.11, 0.09, 0.11, 0.13, 0.10]))  # fmt: skip
+WALL_STYLES = ("plain", "plaster", "boards", "tiles", "curtain", "window", "frames")
+
+
+def wall(rng: np.random.Generator, size: int, colour: Array, light_x: float, shares: Sequence[float]) -> Array:
+    """A wall with light falling off it from light_x (0 left .. 1 right); shares: how often each of WALL_STYLES."""
+    style = str(rng.choice(WALL_STYLES, p=shares))
     unit = size / 64
     shade = falloff(size, (light_x, rng.uniform(0.0, 0.45)), rng.uniform(0.15, 0.5))
     shade += 0.008 * noise(rng, (size, size), (2 * unit, 2 * unit))
@@ -146,7 +148,7 @@ def wall(rng: np.random.Generator, size: int, colour: Array, light_x: float) -> 
     picture = np.asarray(colour * shade[..., None], np.float32)
     if style == "frames":
         _hang_frames(rng, picture, colour)
-    return picture, style
+    return picture
 
 
 def _hang_frames(rng: np.random.Generator, picture: Array, colour: Array) -> None:

@@ -19,7 +19,7 @@ MATERIALS: dict[str, tuple[float, float, float]] = {
     "green grass": (0.36, 0.55, 0.24),
     "sand": (0.84, 0.74, 0.55),
     "black glass": (0.13, 0.13, 0.15),
-    "white tiles": (0.84, 0.85, 0.85),
+    "white tile": (0.84, 0.85, 0.85),
 }
 WALLS: dict[str, tuple[float, float, float]] = {
     "white": (0.92, 0.91, 0.89),
