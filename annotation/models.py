@@ -54,7 +54,8 @@ class TaskQuerySet(models.QuerySet):
 class Task(models.Model):
     """One candidate waiting for people."""
 
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="tasks")
+    # Indexes of foreign keys are left out where a constraint below begins with them: every index costs each answer.
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="tasks", db_index=False)
     candidate = models.ForeignKey("generation.Candidate", on_delete=models.PROTECT, related_name="tasks")
     overlap = models.PositiveSmallIntegerField()
     priority = models.FloatField(default=0)
@@ -88,10 +89,10 @@ class Task(models.Model):
 class Slot(models.Model):
     """One place for one person's answer in a task."""
 
-    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="slots")
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="slots", db_index=False)
     number = models.PositiveSmallIntegerField()
     annotator = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="slots"
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="slots", db_index=False
     )
     lease_until = models.DateTimeField(null=True)
     is_filled = models.BooleanField(default=False)
@@ -129,15 +130,14 @@ class Annotation(models.Model):
         SUPERSEDED = "superseded", "Replaced by a review"
         SURPLUS = "surplus", "Came after the task was full"
 
-    id = models.UUIDField(
-        primary_key=True, editable=False
-    )  # made by the browser, so that sending twice is safe
-    task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="annotations")
+    # Made by the browser, so that sending twice is safe.
+    id = models.UUIDField(primary_key=True, editable=False)
+    task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="annotations", db_index=False)
     candidate = models.ForeignKey(
         "generation.Candidate", on_delete=models.PROTECT, related_name="annotations"
     )
     annotator = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="annotations"
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="annotations", db_index=False
     )
     label = models.PositiveSmallIntegerField(choices=LABEL_CHOICES)
     seconds = models.FloatField()
@@ -154,14 +154,13 @@ class Annotation(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(label__lte=4), name="annotation_label_known"),
             models.UniqueConstraint(
-                fields=["candidate", "annotator", "task"],
+                fields=["task", "annotator"],
                 condition=Q(state="standing"),
                 name="annotation_one_standing",
             ),
         ]
         indexes = [
             models.Index(fields=["annotator", "-created_at"], name="annotation_by_person"),
-            models.Index(fields=["candidate"], condition=Q(state="standing"), name="annotation_standing"),
             models.Index(fields=["-created_at"], name="annotation_newest"),
         ]
 
@@ -169,10 +168,26 @@ class Annotation(models.Model):
         return f"{self.get_label_display()} by {self.annotator_id}"
 
 
+class Handout(models.Model):
+    """This task was on this person's desk once. An answer after the lease lapsed is told from a made-up one by it."""
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="handouts", db_index=False)
+    annotator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="handouts", db_index=False
+    )
+    first_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["task", "annotator"], name="handout_once")]
+
+    def __str__(self) -> str:
+        return f"task {self.task_id} was shown to {self.annotator_id}"
+
+
 class Skip(models.Model):
     """Somebody did not want to judge this one: it goes to others, not back to them."""
 
-    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="skips")
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="skips", db_index=False)
     annotator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="skips")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -181,6 +196,22 @@ class Skip(models.Model):
 
     def __str__(self) -> str:
         return f"task {self.task_id} skipped by {self.annotator_id}"
+
+
+class Flag(models.Model):
+    """Somebody found that the product's own picture is at fault. While one stands, the product is unsuitable."""
+
+    product = models.ForeignKey("generation.Product", on_delete=models.CASCADE, related_name="flags")
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="flags")
+    annotator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="flags")
+    reason = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["product", "annotator"], name="flag_once")]
+
+    def __str__(self) -> str:
+        return f"{self.product_id} flagged by {self.annotator_id}"
 
 
 class Consensus(models.Model):
@@ -216,6 +247,8 @@ class AnnotatorQuality(models.Model):
     confusion = models.JSONField()
     annotation_count = models.PositiveIntegerField()
     accuracy = models.FloatField()  # expected share of right labels under the consensus mixture
+    agreement = models.FloatField()  # share of their answers that equal the consensus
+    median_seconds = models.FloatField()
     updated_at = models.DateTimeField(auto_now=True)
 
     def __str__(self) -> str:
