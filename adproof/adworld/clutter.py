@@ -18,11 +18,11 @@ def camouflage(rng: np.random.Generator, behind: Array, sprite: Sprite, at: tupl
     alpha = staging.framed(sprite.alpha, at, size)
     colour = staging.framed(sprite.colour, at, size) * alpha[..., None]
     rim = alpha * (1 - cv2.erode(alpha, np.ones((3, 3)), iterations=max(1, size // 40)))
-    reach = rng.uniform(0.05, 0.09) * size
+    reach = rng.uniform(0.04, 0.07) * size
     weight = cv2.GaussianBlur(rim, (0, 0), reach) + 1e-4
     near = cv2.GaussianBlur(colour * (rim / np.maximum(alpha, 1e-3))[..., None], (0, 0), reach) / weight[..., None]
     mean = (colour * rim[..., None]).sum((0, 1)) / (rim * alpha).sum()
-    trust = np.clip(weight / weight.max() * 3, 0, 1)[..., None] * rng.uniform(0.6, 0.95)
+    trust = np.clip(weight / weight.max() * 4, 0, 1)[..., None] * rng.uniform(0.75, 1.0)
     picture = mean + (near - mean) * trust
     shade = behind.mean(2) / max(float(behind.mean()), 0.05)
     shade = 1 + (cv2.GaussianBlur(shade, (0, 0), size / 30) - 1) * 0.25
@@ -38,12 +38,17 @@ def clutter(rng: np.random.Generator, canvas: Canvas, style: str, sprite: Sprite
     """Fill wall and surface with a loud pattern, a heap of other things, or confetti, partly in the product's colours."""
     size, unit = canvas.size, canvas.unit
     own = sprite.colour[sprite.solid]
-    colours = [own[rng.integers(len(own))], *rng.uniform(0.05, 0.95, (3, 3)).astype(np.float32)]
+    first = own[rng.integers(len(own))]
+    # The second colour is far from the first in brightness: else the pattern is not loud.
+    second = rng.uniform(0, 0.35, 3) if first.mean() > 0.5 else rng.uniform(0.65, 1.0, 3)
+    colours = [first, second.astype(np.float32), *rng.uniform(0.05, 0.95, (2, 3)).astype(np.float32)]
     if style == "pattern":
-        picture = surfaces.pattern(rng, size, colours, float(rng.uniform(0.75, 1)))
-        where = ~canvas.surface if rng.random() < 0.35 else np.ones_like(canvas.surface)
+        picture = surfaces.pattern(rng, size, colours, float(rng.uniform(0.8, 1)))
+        where = ~canvas.surface if rng.random() < 0.25 else np.ones_like(canvas.surface)
         canvas.picture[where] = 0.15 * canvas.picture[where] + 0.85 * picture[where]
         return
+    pieces = np.zeros((size, size, 3), np.uint8)
+    cover = np.zeros((size, size), np.uint8)
     cx, cy = at[0] + sprite.alpha.shape[1] / 2, at[1] + sprite.alpha.shape[0] / 2
     for k in range(46 if style == "heap" else 110):
         x, y = rng.normal([cx, cy], [0.27 * size, 0.25 * size])
@@ -55,9 +60,13 @@ def clutter(rng: np.random.Generator, canvas: Canvas, style: str, sprite: Sprite
             staging.paste(canvas, thing, (round(x - w / 2), round(y - h / 2)), 0.9)
             canvas.depth = depth
         else:
-            colour = tuple(np.asarray(colours[rng.integers(len(colours))] * rng.uniform(0.6, 1.2)).clip(0, 1).tolist())
+            colour = tuple((colours[rng.integers(len(colours))] * rng.uniform(0.6, 1.2) * 255).clip(0, 255).tolist())
             corners = np.array([x, y]) + rng.uniform(-1, 1, (4, 2)) * rng.uniform(2.5, 6) * unit
-            cv2.fillPoly(canvas.picture, [np.rint(cv2.convexHull(corners.astype(np.float32))).astype(np.int32)], colour, cv2.LINE_AA)
+            outline = [np.rint(cv2.convexHull(corners.astype(np.float32))).astype(np.int32)]
+            cv2.fillPoly(pieces, outline, colour)
+            cv2.fillPoly(cover, outline, 255)
+    if style == "confetti":
+        staging.blend(canvas.picture, pieces.astype(np.float32) / 255, cv2.blur(cover, (2, 2)))
 
 
 def harmless_wall(rng: np.random.Generator, behind: Array, sprite: Sprite, at: tuple[int, int]) -> Array:

@@ -50,6 +50,14 @@ def distinctness(picture: Array, plain: Array, sprite: Sprite, at: tuple[int, in
     return Distinctness(float((step > VISIBLE_STEP).mean()), float(steps[tuple(ring.T)].mean()))
 
 
+def lost_in(field: Array, sprite: Sprite, at: tuple[int, int], edge: Contour) -> float:
+    """Share of the contour that would be seen against a background (S,S,3) before anything else is drawn."""
+    offset = np.array([at[1], at[0]])
+    outer = np.clip(edge.outer + offset, 0, field.shape[0] - 1)
+    step = np.sqrt(((field[tuple(outer.T)] - sprite.colour[tuple(edge.inner.T)]) ** 2).mean(1))
+    return float((step > VISIBLE_STEP).mean())
+
+
 def keeps(label: Label, cause: str, seen: Distinctness) -> bool:
     """Whether the measured contour agrees with the label: only indistinctiveness may be hard to see."""
     if label is not Label.INDISTINCTIVENESS:

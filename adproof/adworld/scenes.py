@@ -19,7 +19,7 @@ from adproof.adworld import rules, staging, surfaces, words
 from adproof.adworld.catalogue import CatalogueProduct
 from adproof.adworld.clutter import CLUTTER, camouflage, clutter, harmless_wall
 from adproof.adworld.layout import UNSUPPORTED, Layout, Stand, supported, unsupported
-from adproof.adworld.sprites import Array, Mask, Sprite, catalogue_sprite, contour, cut_mask, scaled, without
+from adproof.adworld.sprites import Array, Mask, Sprite, catalogue_sprite, contour, cut, kept_after_cut, scaled
 from adproof.adworld.staging import Canvas
 from adproof.labels import N_LABELS, Label
 
@@ -221,8 +221,7 @@ class World:
         really_cut = cause == "truncation" or (not hallucinated and rng.random() < 0.08)
         part = str(rng.choice(["bottom", "top", "left", "right"], p=[0.5, 0.26, 0.12, 0.12]))
         fraction = rng.uniform(0.14, 0.32)
-        mask = cut_mask(whole, part, fraction)
-        left_over = without(whole, mask)
+        left_over = cut(whole, kept_after_cut(whole, part, fraction))
         if not left_over.solid.any():
             return None
         lost = 1 - left_over.solid.sum() / whole.solid.sum()
@@ -288,7 +287,10 @@ class World:
         ground_colour = surface_colour
         if draft.cause == "camouflage":
             behind = ground_colour = camouflage(rng, behind, draft.shown, draft.at)
+            if rules.lost_in(behind, draft.shown, draft.at, edge) > rules.CAMOUFLAGED + 0.06:
+                return None
             surface_colour = np.asarray(ground_colour.mean((0, 1)))
+            material, background = words.nearest_look(surface_colour, material)
         elif not indistinct and float(np.abs(surface_colour - behind.mean((0, 1))).mean()) < 0.07:
             return None
         detail = self._details[material][int(rng.integers(4))]
@@ -301,6 +303,9 @@ class World:
         staging.lay_surface(canvas, layout, ground_picture, surface_colour)
         if draft.cause in CLUTTER:
             clutter(rng, canvas, draft.cause, draft.shown, draft.at, self._junk(rng, draft))
+        plain = canvas.picture.copy()
+        if not self._set_references(rng, canvas, draft, layout, ground, light_x):
+            return None
         if layout.podium is not None:
             podium_colour = _podium_colour(rng, draft.shown, surface_colour)
             if podium_colour is None:
@@ -308,9 +313,6 @@ class World:
             p = layout.podium
             staging.soft_shadow(canvas, (p.centre, p.bottom - p.half_depth), (p.radius * 1.15, p.half_depth * 1.3), 0.4)
             staging.set_podium(canvas, p, podium_colour, light_x)
-        plain = canvas.picture.copy()
-        if not self._set_references(rng, canvas, draft, layout, ground, light_x):
-            return None
         self._shade_product(rng, canvas, draft, layout, ground, light_x, material)
         self._finish_background(rng, canvas, light)
         extra = self._add_part(rng, canvas, draft, ground)
@@ -419,10 +421,10 @@ class World:
         darkness = float(rng.uniform(0.25, 0.65))
         style = str(rng.choice(["none", "contact", "cast", "both"], p=[0.25, 0.3, 0.2, 0.25]))
         floats = layout.cause in ("float", "hover")
-        smear = floats and style in ("contact", "both") and rng.random() < (0.75 if layout.cause == "float" else 0.35)
+        smear = layout.cause == "float" and style in ("contact", "both") and rng.random() < 0.75
         row = ground.y1 if smear or not floats else layout.ground
-        if layout.cause == "hover" and style == "none" and rng.random() < 0.6:
-            style = "contact"
+        if layout.cause == "hover" and style == "none":
+            style = "contact"  # without a shadow further down nothing in the picture would say that it hovers
         draft.shadow = f"{style}{'-smear' if smear else ''}"
         glossy = material == "black glass" and layout.podium is None and layout.cause in ("", "hover")
         if glossy and not draft.reach and rng.random() < 0.6:

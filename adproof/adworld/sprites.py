@@ -72,7 +72,7 @@ def scaled(sprite: Sprite, factor: float) -> Sprite:
 
 
 def _lower_hull(xs: NDArray[np.int64], ys: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Upper bound of the points by a concave chain (in image rows: the line that a flat base rests on)."""
+    """The convex chain over the points that lies lowest in the picture: the line that a flat base rests on."""
     chain: list[int] = []
     for i in range(len(xs)):
         while len(chain) > 1:
@@ -84,33 +84,35 @@ def _lower_hull(xs: NDArray[np.int64], ys: NDArray[np.float64]) -> NDArray[np.fl
     return np.interp(xs, xs[chain], ys[chain])
 
 
-def cut_mask(sprite: Sprite, part: str, fraction: float) -> Mask:
-    """Where a plane would take away the lower, upper, left or right part (fraction of the box's side).
+def kept_after_cut(sprite: Sprite, part: str, fraction: float) -> Array:
+    """(h,w) in [0,1]: what stays when a plane takes away the lower, upper, left or right part (fraction of the side).
 
     The plane is level: seen from above it follows the contour of the base (or of the top), so a cut drum gets
-    a round edge and a cut box a cornered one.
+    a round edge and a cut box a cornered one. The edge is soft over one pixel.
     """
     x0, y0, x1, y1 = sprite.box
-    rows, columns = np.mgrid[: sprite.alpha.shape[0], : sprite.alpha.shape[1]]
-    if part == "left":
-        return np.asarray(columns < x0 + fraction * (x1 - x0))
-    if part == "right":
-        return np.asarray(columns >= x1 - fraction * (x1 - x0))
+    height, width = sprite.alpha.shape
+    rows, columns = np.arange(height, dtype=np.float32)[:, None] + 0.5, np.arange(width, dtype=np.float32)[None] + 0.5
+    if part in ("left", "right"):
+        at = x0 + fraction * (x1 - x0) if part == "left" else x1 - fraction * (x1 - x0)
+        beyond = columns - at if part == "left" else at - columns
+        return np.repeat(np.clip(beyond + 0.5, 0, 1), height, axis=0)
     xs = np.flatnonzero(sprite.solid.any(0))
     solid = sprite.solid[:, xs]
     if part == "bottom":
-        edge = _lower_hull(xs, (solid.shape[0] - np.argmax(solid[::-1], axis=0)).astype(np.float64))
+        edge = _lower_hull(xs, (height - np.argmax(solid[::-1], axis=0)).astype(np.float64))
     else:
         edge = -_lower_hull(xs, -np.argmax(solid, axis=0).astype(np.float64))
-    line = np.interp(np.arange(sprite.alpha.shape[1]), xs, edge)
-    shift = fraction * (y1 - y0)
-    return np.asarray(rows >= line - shift if part == "bottom" else rows < line + shift)
+    line = np.interp(np.arange(width), xs, edge).astype(np.float32)[None]
+    shift = np.float32(fraction * (y1 - y0))
+    beyond = line - shift - rows if part == "bottom" else rows - line - shift
+    return np.asarray(np.clip(beyond + 0.5, 0, 1), np.float32)
 
 
-def without(sprite: Sprite, mask: Mask) -> Sprite:
-    """The sprite with the masked part made transparent; the frame stays."""
-    alpha = sprite.alpha * ~mask
-    return replace(sprite, alpha=alpha)
+def cut(sprite: Sprite, kept: Array) -> Sprite:
+    """The sprite with the cut part made transparent; the frame stays."""
+    alpha = np.rint(sprite.alpha * kept * 255) / 255
+    return replace(sprite, alpha=alpha.astype(np.float32))
 
 
 @dataclass(frozen=True)

@@ -208,7 +208,7 @@ def extension(rng: np.random.Generator, kind: str, sprite: Sprite, at: tuple[int
         row = sprite.solid[int(np.clip(middle - at[1], 0, sprite.alpha.shape[0] - 1))]
         xs = np.flatnonzero(row) + at[0] if row.any() else np.array([stand.x0, stand.x1])
         edge = float(xs.min() if side < 0 else xs.max())
-        axes = (reach * 0.95, reach * rng.uniform(0.9, 1.5))
+        axes = (reach * 0.9, reach * rng.uniform(0.8, 1.3))
         cv2.ellipse(mask, _point((edge, middle)), _point(axes), 0, 0, 360, 255, max(2, round(2.2 * unit)), cv2.LINE_AA)
     else:
         t0, t1 = _top_span(sprite, at)

@@ -213,29 +213,31 @@ def backdrop(rng: np.random.Generator, size: int, name: str, blur: float) -> Arr
 
 
 def pattern(rng: np.random.Generator, size: int, colours: Sequence[Array], strength: float) -> Array:
-    """A loud wallpaper: checks, stripes, dots, triangles or confetti in the given colours."""
-    unit = size / 64
+    """A loud wallpaper: checks, stripes, dots or confetti in the given colours; strength 0 leaves the first alone."""
     base = np.asarray(colours[0], np.float32)
-    picture = np.empty((size, size, 3), np.float32)
-    picture[:] = base
-    step = rng.uniform(4.5, 8) * unit
-    style = int(rng.integers(4))
+    step = rng.uniform(3.8, 7) * size / 64
+    style = str(rng.choice(["checks", "stripes", "dots", "confetti"]))
     axis = np.arange(size)
-    if style == 0:
+    if style == "checks":
         which = (axis[None] // step + axis[:, None] // step) % 2
-    elif style == 1:
-        which = ((axis[None] + rng.choice([-1, 0, 1]) * axis[:, None]) // step) % len(colours)
+    elif style == "stripes":
+        which = ((axis[None] + rng.choice([-1, 0, 1]) * axis[:, None]) // (0.8 * step)) % len(colours)
     else:
         which = np.zeros((size, size))
-    picture[:] = np.asarray(colours, np.float32)[which.astype(int) % len(colours)]
-    if style >= 2:
-        for y in np.arange(0, size + step, step * 0.9):
-            for x in np.arange(0, size + step, step * 0.9):
-                colour = tuple(np.asarray(colours[1 + rng.integers(len(colours) - 1)]).tolist())
-                at = np.array([x, y]) + rng.normal(0, step * (0.05 if style == 2 else 0.3), 2)
-                if style == 2 or rng.random() < 0.5:
-                    cv2.circle(picture, tuple(np.rint(at).astype(int).tolist()), max(1, round(step * 0.3)), colour, -1, cv2.LINE_AA)
-                else:
-                    corners = at + rng.uniform(-0.6, 0.6, (3, 2)) * step
-                    cv2.fillPoly(picture, [np.rint(corners).astype(np.int32)], colour, cv2.LINE_AA)
-    return np.asarray(base + (picture - base) * strength, np.float32)
+    pixels = np.rint(np.asarray(colours) * 255).clip(0, 255).astype(np.uint8)[which.astype(int)]
+    if style in ("dots", "confetti"):
+        _sprinkle(rng, pixels, colours[1:], step, jitter=0.05 if style == "dots" else 0.3)
+    return np.asarray(base + (pixels.astype(np.float32) / 255 - base) * strength, np.float32)
+
+
+def _sprinkle(rng: np.random.Generator, pixels: NDArray[np.uint8], colours: Sequence[Array], step: float, jitter: float) -> None:
+    """Dots on a grid of `step` px; with much jitter, triangles among them."""
+    for y in np.arange(0, pixels.shape[0] + step, step * 0.9):
+        for x in np.arange(0, pixels.shape[1] + step, step * 0.9):
+            colour = tuple((np.asarray(colours[rng.integers(len(colours))]) * 255).clip(0, 255).tolist())
+            at = np.array([x, y]) + rng.normal(0, step * jitter, 2)
+            if jitter < 0.1 or rng.random() < 0.5:
+                cv2.circle(pixels, tuple(np.rint(at).astype(int).tolist()), max(1, round(step * 0.3)), colour, -1, cv2.LINE_AA)
+            else:
+                corners = at + rng.uniform(-0.6, 0.6, (3, 2)) * step
+                cv2.fillPoly(pixels, [np.rint(corners).astype(np.int32)], colour, cv2.LINE_AA)

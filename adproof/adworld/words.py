@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 KINDS: tuple[str, ...] = ("table", "floor", "shelf", "podium")
 MATERIALS: dict[str, tuple[float, float, float]] = {
@@ -68,6 +69,15 @@ def compose_prompt(kind: str, material: str, background: str, references: Sequen
     place = f"{background} wall" if background in WALLS else f"{article(background)} {background}"
     beside = " and ".join(word if word == "books" else f"{article(word)} {word}" for word in references) or "nothing"
     return f"on a {material} {kind}, in front of {place}, {beside} beside it, {light}"
+
+
+def nearest_look(colour: NDArray[np.float32], material: str) -> tuple[str, str]:
+    """The (material, wall) whose names describe a scene all in this colour best; the material stays of its sort."""
+    def distance(other: tuple[float, float, float]) -> float:
+        return float(np.abs(np.array(other) - colour).sum())
+
+    same = [name for name in MATERIALS if name.split()[-1] == material.split()[-1]]
+    return min(same, key=lambda name: distance(MATERIALS[name])), min(WALLS, key=lambda name: distance(WALLS[name]))
 
 
 def height_words(cm: float) -> str:
