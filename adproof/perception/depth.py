@@ -1,0 +1,157 @@
+"""Depth maps by DPT: as 16-bit maps for the data, as a differentiable layer for fine-tuning.
+
+Two kinds of checkpoints are read. Published ones (Intel/dpt-large ...) give inverse depth on an unknown
+scale: their map is stretched within each picture and turned round. Ours say `"depth_kind": "distance"` in
+their config.json and give distance in [0, 1] straight away.
+
+Source: Ranftl et al., "Vision Transformers for Dense Prediction", ICCV 2021, arXiv:2103.13413.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import DPTConfig, DPTForDepthEstimation
+
+from adproof.perception.pictures import Map16, Pixels
+
+DISTANCE = "distance"
+_BATCH = 16
+
+
+def mini_config(size_px: int = 128) -> DPTConfig:
+    """The shipped net's shape: DPT in small, under 1 M parameters.
+
+    Args:
+        size_px: side of the square pictures it works on, a multiple of 32.
+    Raises: ValueError: another size.
+    """
+    if size_px % 32:
+        raise ValueError(f"the depth net needs a size that is a multiple of 32, got {size_px}")
+    return DPTConfig(
+        image_size=size_px,
+        patch_size=8,
+        hidden_size=96,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=256,
+        backbone_out_indices=[0, 1, 2, 3],
+        # Half of the usual factors, because patches are 8 px and not 16: the head still ends at size_px.
+        reassemble_factors=[2, 1, 0.5, 0.25],
+        neck_hidden_sizes=[24, 32, 48, 64],
+        fusion_hidden_size=40,
+        head_in_index=-1,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        is_hybrid=False,
+        depth_kind=DISTANCE,
+    )
+
+
+class TorchDepth(nn.Module):
+    """DPT from a folder, distance out, differentiable.
+
+    Args:
+        folder: config.json and model.safetensors as transformers writes them; a hub id works where its files
+            are in the local cache. Nothing is fetched.
+    Raises: OSError: no such model.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        super().__init__()
+        self.network: nn.Module = DPTForDepthEstimation.from_pretrained(
+            str(folder), local_files_only=True, use_safetensors=True, dtype=torch.float32
+        )
+        self.size_px, self.gives_distance = _settings(self.network.config)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Say how far away everything is.
+
+        Args:
+            x: (B, 3, h, w) float in [0, 1], any size; scaled to the net's own.
+        Returns: (B, 1, h, w) float in [0, 1], 0 = nearest, 1 = farthest.
+        """
+        small = functional.interpolate(
+            x, size=(self.size_px, self.size_px), mode="bilinear", align_corners=False, antialias=True
+        )
+        distance = predicted_distance(self.network, small, self.gives_distance)
+        return functional.interpolate(distance, size=x.shape[2:], mode="bilinear", align_corners=False)
+
+
+def predicted_distance(network: nn.Module, x: Tensor, gives_distance: bool) -> Tensor:
+    """Run a DPT at its own size.
+
+    Args:
+        network: DPTForDepthEstimation.
+        x: (B, 3, s, s) float in [0, 1].
+        gives_distance: False for published checkpoints, which give inverse depth.
+    Returns: (B, 1, s, s) float, 0 = nearest, 1 = farthest; inverse depth is stretched within each picture.
+    """
+    # Published DPT and ours alike were trained on pictures in [-1, 1].
+    found: Tensor = network(pixel_values=x * 2 - 1).predicted_depth[:, None]
+    if gives_distance:
+        return found.clamp(0, 1)
+    low = found.amin(dim=(2, 3), keepdim=True)
+    high = found.amax(dim=(2, 3), keepdim=True)
+    return (high - found) / (high - low).clamp_min(1e-6)
+
+
+class Depth:
+    """Write depth maps for pictures.
+
+    Args:
+        folder: see `TorchDepth`.
+        device: where torch runs it.
+    Raises: OSError: no such model.
+    """
+
+    def __init__(self, folder: Path | str, device: str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.model = TorchDepth(folder).to(self.device)
+
+    def __call__(self, images: Sequence[Pixels]) -> list[Map16]:
+        """Say how far away everything is.
+
+        Args:
+            images: any number of (H, W, 3) uint8, sizes may differ.
+        Returns: as many (H, W) uint16 at the pictures' own sizes, 0 = nearest, 65535 = farthest.
+        Raises: ValueError: another shape or type.
+        """
+        for image in images:
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+                raise ValueError(f"a picture is (H, W, 3) uint8, got {image.shape} {image.dtype}")
+        found: list[Map16] = []
+        for start in range(0, len(images), _BATCH):
+            found.extend(self._some(images[start : start + _BATCH]))
+        return found
+
+    def _some(self, images: Sequence[Pixels]) -> list[Map16]:
+        side = self.model.size_px
+        small = np.stack([_scaled(image, side) for image in images]).astype(np.float32) / 255
+        with torch.inference_mode():
+            x = torch.from_numpy(small).permute(0, 3, 1, 2).to(self.device)
+            distance = predicted_distance(self.model.network, x, self.model.gives_distance)
+        return [
+            _enlarged(one, image.shape[1], image.shape[0])
+            for one, image in zip(distance[:, 0].cpu().numpy(), images, strict=True)
+        ]
+
+
+def _scaled(image: Pixels, side: int) -> Pixels:
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC))
+
+
+def _enlarged(distance: np.ndarray, width: int, height: int) -> Map16:
+    large = Image.fromarray(distance).resize((width, height), Image.Resampling.BILINEAR)
+    return (np.asarray(large).clip(0, 1) * 65535).round().astype(np.uint16)
+
+
+def _settings(config: DPTConfig) -> tuple[int, bool]:
+    size = config.image_size
+    size_px = int(size if isinstance(size, int) else size[0])
+    return size_px, getattr(config, "depth_kind", None) == DISTANCE
