@@ -40,7 +40,7 @@ class CatalogueProduct:
     px_per_cm: of the shipped picture, the same in both directions across the line of sight.
     yaw: degrees; 35 for the main picture, -30 for the turned one.
     name: one lower-case word for references, None for products.
-    base_y: y (px, down) of the front-most point that touches the ground.
+    base_y: y (px, down) of the front-most point that touches the ground; within the picture.
     contact: ellipse around the parts that touch the ground (feet, base, wheels).
     plan: ellipse around everything seen from straight above, laid on the ground: where a shadow would lie.
     """

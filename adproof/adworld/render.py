@@ -43,7 +43,7 @@ MAIN_YAW = 35
 OTHER_YAW = -30
 SUPERSAMPLING = 2
 MARGIN = 2
-CONTACT_SHARE = 0.03
+CONTACT_SHARE = 0.01
 SELECTION = Path(__file__).parent / "catalogue_data" / "selection.json"
 
 
@@ -181,7 +181,7 @@ def _primitive(mesh: trimesh.Trimesh, back: Floats, paint: dict[str, str]) -> py
 
 def _lights(axes: Floats) -> list[tuple[Floats, float]]:
     """Key from the upper left, fill from the right, one from the top: (way to the light, strength)."""
-    seen = [((-0.55, 0.75, 0.85), 3.2), ((0.9, 0.15, 0.6), 1.3), ((0.1, 1.0, 0.05), 1.6)]
+    seen = [((-0.55, 0.75, 0.85), 2.7), ((0.9, 0.15, 0.6), 1.1), ((0.1, 1.0, 0.05), 1.3)]
     return [(np.asarray(direction) @ axes, strength) for direction, strength in seen]
 
 
@@ -199,7 +199,7 @@ def _shoot(
     left, bottom, right, top = box
     reach = max(float(np.abs(mesh.bounds).max()) for mesh in meshes) * 4
     centre = np.array([(left + right) / 2, (bottom + top) / 2, reach]) @ axes
-    scene = pyrender.Scene(bg_color=[0, 0, 0, 0], ambient_light=[0.32] * 3)
+    scene = pyrender.Scene(bg_color=[0, 0, 0, 0], ambient_light=[0.28] * 3)
     scene.add(pyrender.Mesh([_primitive(mesh, axes[2], paint) for mesh in meshes]))
     for direction, strength in _lights(axes):
         pose = _pose(_looking_from(direction), np.zeros(3))
@@ -273,7 +273,8 @@ def render(scene: trimesh.Scene, yaw: float, longest: int, paint: dict[str, str]
         rgba=_filter_down(colour, (depth > 0).astype(float)),
         px_per_cm=px_per_cm,
         size_cm=(float(extent[0]), float(extent[2]), float(extent[1])),
-        base_y=contact[1] + contact[3],
+        # under a rounded bottom the ellipse reaches a little below the picture's lowest point
+        base_y=min(contact[1] + contact[3], (top - float(low[1])) * px_per_cm),
         contact=contact,
         plan=_ellipse(to_pixels(on_ground)),
     )
@@ -341,12 +342,14 @@ def build(source: Path, out: Path, only: frozenset[str] = frozenset()) -> None:
     table = out / "catalogue.json"
     selection = json.loads(SELECTION.read_text())
     kept = {chosen["sku"] for chosen in selection} - only if only else set()
-    entries = [entry for entry in json.loads(table.read_text()) if entry["sku"] in kept] if kept else []
+    written = json.loads(table.read_text()) if table.exists() else []
+    entries = [entry for entry in written if entry["sku"] in kept]
     with unpacked(source) as folder:
         models = read_models(folder)
         for chosen in selection:
             if chosen["sku"] not in kept:
-                entries += _render_entry(chosen, models.get(chosen["model"]), out)
+                model = models[chosen["model"]] if chosen["model"] else None
+                entries += _render_entry(chosen, model, out)
                 logger.info("%s %s", chosen["sku"], entries[-1]["size_cm"])
     entries.sort(key=lambda entry: (entry["sku"], -entry["yaw"]))
     lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
