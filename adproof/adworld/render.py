@@ -43,7 +43,7 @@ MAIN_YAW = 35
 OTHER_YAW = -30
 SUPERSAMPLING = 2
 MARGIN = 2
-CONTACT_SHARE = 0.01
+CONTACT_SHARE = 0.03
 SELECTION = Path(__file__).parent / "catalogue_data" / "selection.json"
 
 
