@@ -215,8 +215,9 @@ class World:
         Every scene is centred on what would be left of the product after a cut (often an imaginary one), so that the
         place of the whole product in the picture says nothing about whether its cut-out is whole.
         """
-        levels = np.linspace(*self.image_scale, 7)
-        whole = self._sprite(product, round(float(rng.choice(levels)) * self.size))
+        longest = float(rng.choice(np.linspace(*self.image_scale, 7)))
+        # An extension makes the thing bigger: the product without it is a little smaller for that.
+        whole = self._sprite(product, round(longest * (0.93 if cause in staging.EXTENSIONS else 1.0) * self.size))
         hallucinated = label is Label.SHAPE_HALLUCINATION
         really_cut = cause == "truncation" or (not hallucinated and rng.random() < 0.08)
         part = str(rng.choice(["bottom", "top", "left", "right"], p=[0.5, 0.26, 0.12, 0.12]))
@@ -225,11 +226,14 @@ class World:
         if not left_over.solid.any():
             return None
         lost = 1 - left_over.solid.sum() / whole.solid.sum()
-        if really_cut and not 0.06 <= lost <= 0.45:
+        if not 0.06 <= lost <= 0.45:
             return None
         centred_on = left_over if really_cut or rng.random() < 0.7 else whole
         x0, y0, x1, y1 = centred_on.box
         at = (round((self.size - x0 - x1) / 2), round((self.size - y0 - y1) / 2))
+        reach = float(rng.uniform(4, 8)) * self.size / 64 if cause in staging.EXTENSIONS else 0.0
+        if cause in _GROUNDED:
+            at = (at[0], at[1] - round(reach * rng.random()))
         own = left_over if really_cut else whole
         shown = left_over if really_cut and cause != "truncation" else whole
         wx0, wy0, wx1, wy1 = whole.box
@@ -241,7 +245,7 @@ class World:
         return _Draft(product, label, whole, shown, own, at, stand, cause, cut=part if really_cut else "",
                       near_miss=really_cut and not hallucinated,
                       extension=cause if cause in staging.EXTENSIONS else "",
-                      reach=float(rng.uniform(4, 8)) * self.size / 64 if hallucinated else 0.0, shift=shift)  # fmt: skip
+                      reach=reach, shift=shift)  # fmt: skip
 
     def _fitting(self, draft: _Draft, edition: str) -> list[CatalogueProduct]:
         """References that are seen large enough, and fit the picture, beside this edition of the product."""
@@ -285,7 +289,13 @@ class World:
             behind = harmless_wall(rng, behind, draft.shown, draft.at)
             draft.near_miss = True
         ground_colour = surface_colour
-        if draft.cause == "camouflage":
+        tonal = not indistinct and rng.random() < 0.14
+        if tonal:
+            # All in one colour, but in another product's: as plain as a camouflage, and harmless.
+            ground_colour = surface_colour = self._foreign_colour(rng)
+            behind = surface_colour * (behind.mean(2, keepdims=True) / max(float(behind.mean()), 0.05))
+            material, background = words.nearest_look(surface_colour, material)
+        elif draft.cause == "camouflage":
             behind = ground_colour = camouflage(rng, behind, draft.shown, draft.at)
             if rules.lost_in(behind, draft.shown, draft.at, edge) > rules.CAMOUFLAGED + 0.06:
                 return None
@@ -328,6 +338,10 @@ class World:
             return surfaces.wall(rng, self.size, colour, light_x, self.style.walls)
         return surfaces.backdrop(rng, self.size, background, float(rng.uniform(0.018, 0.035)))
 
+    def _foreign_colour(self, rng: np.random.Generator) -> Array:
+        sprite = self._picture(self._any_product(rng))
+        return np.clip(sprite.colour[sprite.solid].mean(0) * rng.uniform(0.85, 1.1), 0.03, 0.97).astype(np.float32)
+
     def _junk(self, rng: np.random.Generator, draft: _Draft) -> list[Sprite]:
         """Other things, small, to fill a messy background with."""
         others = [views[0] for sku, views in self.products.items() if sku != draft.product.sku] + self.references
@@ -338,7 +352,7 @@ class World:
                         light_x: float) -> bool:  # fmt: skip
         """Stand up to two references on the surface, in the scale of the drawn edition; False: the scene is no use."""
         wrong = draft.label is Label.SIZE_MISMATCH
-        count = int(rng.choice([1, 2], p=[0.68, 0.32])) if wrong else int(rng.choice(3, p=[0.28, 0.49, 0.23]))
+        count = int(rng.choice([1, 2], p=[0.68, 0.32])) if wrong else int(rng.choice(3, p=[0.1, 0.61, 0.29]))
         fitting = self._fitting(draft, draft.drawn_edition)
         order = rng.permutation(len(fitting))
         sides = [int(s) for s in rng.permutation([-1, 1])]
@@ -421,7 +435,7 @@ class World:
         darkness = float(rng.uniform(0.25, 0.65))
         style = str(rng.choice(["none", "contact", "cast", "both"], p=[0.25, 0.3, 0.2, 0.25]))
         floats = layout.cause in ("float", "hover")
-        smear = layout.cause == "float" and style in ("contact", "both") and rng.random() < 0.75
+        smear = layout.cause == "float" and style in ("contact", "both") and rng.random() < 0.9
         row = ground.y1 if smear or not floats else layout.ground
         if layout.cause == "hover" and style == "none":
             style = "contact"  # without a shadow further down nothing in the picture would say that it hovers
@@ -501,6 +515,7 @@ class World:
         return words.compose_caption(draft.product.title, draft.product.size_cm[2], draft.edition, bool(rng.random() < 0.6))
 
 
+_WALL_SHARES = (0.09, 0.1, 0.1, 0.11, 0.11, 0.1, 0.09, 0.14, 0.16)
 _GROUNDED = ("base", "legs", "longer")
 
 
@@ -541,7 +556,7 @@ def _choose_look(rng: np.random.Generator, kind: str) -> tuple[str, str, str]:
     elif rng.random() < 0.28 and kind != "shelf":
         background = str(rng.choice(words.BACKDROPS, p=[0.15, 0.25, 0.4, 0.2]))
     else:
-        background = str(rng.choice(list(words.WALLS)))
+        background = str(rng.choice(list(words.WALLS), p=_WALL_SHARES))
     return material, background, str(rng.choice(words.LIGHTS))
 
 
