@@ -1,1 +1,14 @@
-urlpatterns: list = []
+from django.urls import path
+
+from annotation import api
+
+urlpatterns = [
+    path("projects", api.projects, name="desk-projects"),
+    path("lease", api.lease, name="desk-lease"),
+    path("annotations", api.annotations, name="desk-annotations"),
+    path("renew", api.renew, name="desk-renew"),
+    path("release", api.release, name="desk-release"),
+    path("undo", api.undo, name="desk-undo"),
+    path("skip", api.skip, name="desk-skip"),
+    path("flag", api.flag, name="desk-flag"),
+]

@@ -1,0 +1,448 @@
+"""Everything that changes tasks, leases and answers. Pages, API, commands and the loop call these.
+
+The rules that must hold whatever happens (no task over its overlap, nobody twice) are constraints of
+the tables; the locks here (statements.py) only keep people from running into them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from annotation import statements
+from annotation.consensus import Tally, tally
+from annotation.models import Annotation, Consensus, Flag, Handout, Project, Skip, Slot, Task
+from generation.actions import flag_unsuitable
+from generation.models import Product
+
+STANDING, SURPLUS, UNDONE = Annotation.State.STANDING, Annotation.State.SURPLUS, Annotation.State.UNDONE
+FLAGGED = "Flagged at the desk"
+_CHUNK = 1000
+
+
+class Refused(Exception):
+    """It can't be done for this person; the message says why."""
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A candidate that people should look at, and why."""
+
+    candidate_id: int
+    priority: float = 0.0
+    reason: str = ""
+    score: float | None = None
+    inclusion_probability: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One label as the browser sent it."""
+
+    id: UUID
+    task: int
+    label: int
+    seconds: float
+    view: str = "generated"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one answer: saved, surplus (the task was full), undone (meanwhile), or refused."""
+
+    id: UUID
+    task: int
+    status: str
+    message: str = ""
+
+
+# --- tasks
+
+
+def add_tasks(project: Project, picks: Iterable[Pick], round_number: int = 0) -> int:
+    """Make tasks of candidates that have none in this project yet; returns how many were made."""
+    picks, made = list(picks), 0
+    for start in range(0, len(picks), _CHUNK):
+        chunk = picks[start : start + _CHUNK]
+        tasks = [
+            Task(
+                project=project, candidate_id=pick.candidate_id, overlap=project.overlap,
+                priority=pick.priority, reason=pick.reason[:60], acquisition_score=pick.score,
+                inclusion_probability=pick.inclusion_probability, round_number=round_number,
+            )
+            for pick in chunk
+        ]  # fmt: skip
+        ids = [pick.candidate_id for pick in chunk]
+        with transaction.atomic():
+            before = Task.objects.filter(project=project, candidate_id__in=ids).count()
+            Task.objects.bulk_create(tasks, ignore_conflicts=True)
+            with connection.cursor() as cursor:
+                cursor.execute(statements.ADD_SLOTS, [project.pk, ids])
+            made += Task.objects.filter(project=project, candidate_id__in=ids).count() - before
+    return made
+
+
+# --- leases
+
+
+def lease(user: Any, project: Project, count: int, now: datetime | None = None) -> list[Slot]:
+    """Up to `count` tasks this person has not judged, held for them for the project's lease time.
+
+    In queue order; each slot comes with its task, candidate and product loaded. Empty when the project is
+    paused or nothing is left.
+    """
+    if project.is_paused or count < 1:
+        return []
+    now = now or timezone.now()
+    values = {
+        "lock": statements.PERSON_LOCK, "person": user.pk, "project": project.pk, "now": now, "count": count,
+        "until": now + timedelta(minutes=project.lease_minutes),
+    }  # fmt: skip
+    ids: list[int] = []
+    # Others may be taking the head of the queue at this moment: then look further down.
+    for window in (count + 64, 8 * count + 512, 64 * count + 4096):
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statements.LOCK_PERSON, values)
+            cursor.execute(statements.LEASE, {**values, "window": window})
+            seen, ids = cursor.fetchone()
+        if ids or not seen:
+            break
+    if not ids:
+        return []
+    return list(
+        Slot.objects.filter(pk__in=ids)
+        .select_related("task__candidate__product")
+        .order_by("-task__priority", "task__tie")
+    )
+
+
+def renew(user: Any, task_ids: Sequence[int], now: datetime | None = None) -> list[int]:
+    """Hold these leases for longer; returns the tasks still held (not those that went to others)."""
+    now = now or timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute(statements.RENEW, {"person": user.pk, "tasks": list(task_ids), "now": now})
+        return [task for (task,) in cursor.fetchall()]
+
+
+def release(user: Any, task_ids: Sequence[int]) -> int:
+    """Give leases back, for others to take at once; returns how many were held."""
+    return Slot.objects.filter(annotator=user, task_id__in=task_ids, is_filled=False).update(
+        annotator=None, lease_until=None
+    )
+
+
+def count_left(user: Any, project: Project, most: int = 1000, now: datetime | None = None) -> int:
+    """Tasks this person could still take, counted up to `most`."""
+    values = {"person": user.pk, "project": project.pk, "now": now or timezone.now(), "most": most}
+    with connection.cursor() as cursor:
+        cursor.execute(statements.COUNT_LEFT, values)
+        return cursor.fetchone()[0]
+
+
+def _take_back(user: Any, task: Task, now: datetime) -> datetime | None:
+    """Lease this very task to this person if a slot is free; returns until when. Wants the person locked."""
+    if Annotation.objects.filter(task=task, annotator=user, state__in=[STANDING, SURPLUS]).exists():
+        return None
+    free = Q(annotator=user) | Q(lease_until=None) | Q(lease_until__lt=now)
+    slots = list(Slot.objects.select_for_update().filter(free, task=task, is_filled=False).order_by("pk"))
+    slot = next((slot for slot in slots if slot.annotator_id == user.pk), slots[0] if slots else None)
+    if slot is None:
+        return None
+    slot.annotator, slot.lease_until = user, now + timedelta(minutes=task.project.lease_minutes)
+    slot.save(update_fields=["annotator", "lease_until"])
+    return slot.lease_until
+
+
+# --- answers
+
+
+@dataclass
+class _Desk:
+    """What the tables say about the tasks of one batch, read under locks; altered as the batch is judged."""
+
+    tasks: dict[int, Any]
+    known: dict[UUID, tuple[int, int, int, float, str]]  # id -> task, annotator, label, seconds, state
+    answered: set[int]  # tasks on which this person has an answer that stands, or came too late
+    votes: dict[int, list[int]]  # candidate -> labels that stand
+    standing: dict[int, int]  # task -> answers that stand
+    own_slot: dict[int, int]
+    free_slots: dict[int, list[int]]
+    handed: set[int] = field(default_factory=set)
+
+
+@dataclass
+class _Writes:
+    answers: list[tuple[Answer, str]] = field(default_factory=list)
+    slots: list[int] = field(default_factory=list)
+    closing: list[int] = field(default_factory=list)
+    touched: set[int] = field(default_factory=set)  # tasks whose candidate's consensus changes
+
+
+def save_annotations(
+    user: Any, answers: Sequence[Answer], *, project_id: int | None = None, now: datetime | None = None
+) -> list[Outcome]:
+    """Store labels; one outcome per answer, in order. An answer sent again gives the same outcome.
+
+    Refused: an id used for another answer, a task that does not exist, is of another project or was never
+    handed to this person, a second answer to one task. After the lease lapsed an answer is taken if a slot is
+    still free, else kept as surplus.
+    """
+    now = now or timezone.now()
+    try:
+        return _save(user, answers, project_id, now)
+    except IntegrityError:
+        # Somebody used one of these ids between our look and our write: now it can be seen.
+        return _save(user, answers, project_id, now)
+
+
+def _save(user: Any, answers: Sequence[Answer], project_id: int | None, now: datetime) -> list[Outcome]:
+    with transaction.atomic(), connection.cursor() as cursor:
+        desk = _read_desk(cursor, user.pk, answers, now)
+        writes = _Writes()
+        outcomes = [_judge(user.pk, answer, desk, writes, project_id) for answer in answers]
+        if writes.answers:
+            _write(cursor, user.pk, desk, writes, now)
+    return outcomes
+
+
+def _read_desk(cursor: Any, person: int, answers: Sequence[Answer], now: datetime) -> _Desk:
+    task_ids, ids = list({answer.task for answer in answers}), [answer.id for answer in answers]
+    values = {"lock": statements.PERSON_LOCK, "person": person, "tasks": task_ids, "ids": ids, "now": now}
+    cursor.execute(statements.LOCK_TASKS, values)
+    tasks = {row[0]: _TaskRow(*row) for row in cursor.fetchall()}
+    desk = _Desk(tasks, {}, set(), defaultdict(list), defaultdict(int), {}, defaultdict(list))
+    # A new statement, so that it sees what others committed before we got the locks.
+    cursor.execute(
+        statements.READ_ANNOTATIONS, {**values, "candidates": [task.candidate for task in tasks.values()]}
+    )
+    for annotation, task, candidate, annotator, label, seconds, state in cursor.fetchall():
+        desk.known[annotation] = (task, annotator, label, seconds, state)
+        if annotator == person and state in (STANDING, SURPLUS):
+            desk.answered.add(task)
+        if state == STANDING:
+            desk.votes[candidate].append(label)
+            desk.standing[task] += 1
+    cursor.execute(statements.LOCK_SLOTS, values)
+    for slot, task, annotator in cursor.fetchall():
+        if annotator == person:
+            desk.own_slot[task] = slot
+        else:
+            desk.free_slots[task].append(slot)
+    without = [task for task in tasks if task not in desk.own_slot]
+    if without:
+        handed = Handout.objects.filter(annotator_id=person, task_id__in=without)
+        desk.handed = set(handed.values_list("task_id", flat=True))
+    return desk
+
+
+@dataclass(frozen=True)
+class _TaskRow:
+    id: int
+    project: int
+    candidate: int
+    overlap: int
+    guidelines_version: int
+    shows_prompt: bool
+
+
+def _judge(person: int, answer: Answer, desk: _Desk, writes: _Writes, project_id: int | None) -> Outcome:
+    known, task = desk.known.get(answer.id), desk.tasks.get(answer.task)
+    if known is not None:
+        return _answer_again(person, answer, known)
+    if task is None or (project_id is not None and task.project != project_id):
+        return _refuse(answer, "There is no such task in this project.")
+    if answer.task in desk.answered:
+        return _refuse(answer, "You have answered this task already: undo that answer first.")
+    slot = desk.own_slot.pop(answer.task, None)
+    if slot is None and answer.task not in desk.handed:
+        return _refuse(answer, "This task was not handed to you.")
+    if slot is None and desk.free_slots[answer.task]:
+        slot = desk.free_slots[answer.task].pop(0)
+    state = SURPLUS if slot is None else STANDING
+    writes.answers.append((answer, state))
+    desk.known[answer.id] = (answer.task, person, answer.label, answer.seconds, state)
+    desk.answered.add(answer.task)
+    if slot is not None:
+        writes.slots.append(slot)
+        writes.touched.add(answer.task)
+        desk.votes[task.candidate].append(answer.label)
+        desk.standing[answer.task] += 1
+        if desk.standing[answer.task] >= task.overlap:
+            writes.closing.append(answer.task)
+    return _outcome(answer, state)
+
+
+def _answer_again(person: int, answer: Answer, known: tuple[int, int, int, float, str]) -> Outcome:
+    task, annotator, label, seconds, state = known
+    same = (task, annotator, label) == (answer.task, person, answer.label)
+    if not same or abs(seconds - answer.seconds) > 1e-6:
+        return _refuse(answer, "This id belongs to another answer: make a new one.")
+    return _outcome(answer, state)
+
+
+def _outcome(answer: Answer, state: str) -> Outcome:
+    if state == SURPLUS:
+        return Outcome(
+            answer.id, answer.task, "surplus",
+            "Your lease had lapsed and others finished this task: your answer is kept, but does not count.",
+        )  # fmt: skip
+    return Outcome(answer.id, answer.task, "undone" if state == UNDONE else "saved")
+
+
+def _refuse(answer: Answer, message: str) -> Outcome:
+    return Outcome(answer.id, answer.task, "refused", message)
+
+
+def _write(cursor: Any, person: int, desk: _Desk, writes: _Writes, now: datetime) -> None:
+    answers = [answer for answer, _ in writes.answers]
+    tasks = [desk.tasks[answer.task] for answer in answers]
+    touched = [desk.tasks[task] for task in sorted(writes.touched)]
+    tallies = [tally(task.candidate, desk.votes[task.candidate], task.overlap) for task in touched]
+    cursor.execute(
+        statements.WRITE_ANSWERS,
+        {
+            "person": person,
+            "now": now,
+            "ids": [answer.id for answer in answers],
+            "tasks": [answer.task for answer in answers],
+            "candidates": [task.candidate for task in tasks],
+            "labels": [answer.label for answer in answers],
+            "seconds": [answer.seconds for answer in answers],
+            "states": [str(state) for _, state in writes.answers],
+            "guidelines": [task.guidelines_version for task in tasks],
+            "shown": [
+                json.dumps({"prompt": task.shows_prompt, "view": answer.view})
+                for task, answer in zip(tasks, answers, strict=True)
+            ],
+            "slots": writes.slots,
+            "closing": writes.closing,
+            **consensus_columns(tallies),
+        },
+    )
+
+
+def consensus_columns(tallies: Sequence[Tally]) -> dict[str, Any]:
+    """Parameters of the statements that write consensus rows. Two tasks of one candidate give it one row."""
+    rows = list({row.candidate_id: row for row in tallies}.values())
+    return {
+        "c_candidates": [row.candidate_id for row in rows],
+        "c_labels": [row.label for row in rows],
+        "c_posteriors": [json.dumps(row.posterior) for row in rows],
+        "c_votes": [row.count for row in rows],
+        "c_agreements": [row.agreement for row in rows],
+        "c_complete": [row.is_complete for row in rows],
+    }
+
+
+def undo(user: Any, annotation_id: UUID, now: datetime | None = None) -> datetime | None:
+    """Take an own answer back and hold its task for the same person; returns until when (None: it is full).
+
+    Undoing twice changes nothing. Raises Refused for an id that is no answer of theirs, or was corrected.
+    """
+    now = now or timezone.now()
+    with transaction.atomic():
+        task = _lock_task(
+            user, Task.objects.filter(annotations__id=annotation_id, annotations__annotator=user)
+        )
+        if task is None:
+            raise Refused("You have no answer with this id.")
+        answer = Annotation.objects.get(pk=annotation_id)
+        if answer.state == Annotation.State.SUPERSEDED:
+            raise Refused("A reviewer has corrected this answer: it can't be taken back any more.")
+        if answer.state != UNDONE:
+            stood = answer.state == STANDING
+            answer.state, answer.undone_at = UNDONE, now
+            answer.save(update_fields=["state", "undone_at"])
+            if stood:
+                Slot.objects.filter(task=task, annotator=user).update(is_filled=False)
+                Task.objects.filter(pk=task.pk).update(is_open=True)
+                _recount(task, now)
+        return _take_back(user, task, now)
+
+
+def _lock_task(user: Any, tasks: Any) -> Task | None:
+    """The one task of this query with its person and candidate locked, in the order of statements.py."""
+    task = tasks.select_related("project", "candidate").first()
+    if task is not None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                statements.LOCK_TASKS,
+                {"lock": statements.PERSON_LOCK, "person": user.pk, "tasks": [task.pk]},
+            )
+    return task
+
+
+def _recount(task: Task, now: datetime) -> None:
+    labels = list(
+        Annotation.objects.standing().filter(candidate_id=task.candidate_id).values_list("label", flat=True)
+    )
+    if not labels:
+        Consensus.objects.filter(candidate_id=task.candidate_id).delete()
+        return
+    columns = consensus_columns([tally(task.candidate_id, labels, task.overlap)])
+    with connection.cursor() as cursor:
+        cursor.execute(statements.UPSERT_CONSENSUS, {**columns, "now": now})
+
+
+# --- skips and flags
+
+
+def skip(user: Any, task_id: int) -> None:
+    """Pass this task to others and never see it again. Skipping twice changes nothing. Raises Refused."""
+    with transaction.atomic():
+        task = _handed_task(user, task_id)
+        if Annotation.objects.standing().filter(task=task, annotator=user).exists():
+            raise Refused("You have answered this task already: undo that answer first.")
+        Skip.objects.get_or_create(task=task, annotator=user)
+        release(user, [task_id])
+
+
+def take_back_skip(user: Any, task_id: int, now: datetime | None = None) -> datetime | None:
+    """Hold a skipped task again; returns until when (None: others have taken it). Raises Refused."""
+    with transaction.atomic():
+        task = _handed_task(user, task_id)
+        Skip.objects.filter(task=task, annotator=user).delete()
+        return _take_back(user, task, now or timezone.now())
+
+
+def flag(user: Any, task_id: int, reason: str = "") -> Product:
+    """The product's own picture is at fault: none of its candidates is handed out any more. Raises Refused."""
+    with transaction.atomic():
+        task = _handed_task(user, task_id)
+        product = Product.objects.select_for_update().get(pk=task.candidate.product_id)
+        Flag.objects.get_or_create(
+            product=product, annotator=user, defaults={"task": task, "reason": reason[:200]}
+        )
+        release(user, [task_id])
+        if not product.unsuitable:
+            flag_unsuitable(product, f"{FLAGGED} by {user.username}" + (f": {reason}" if reason else ""))
+    return product
+
+
+def take_back_flag(user: Any, task_id: int, now: datetime | None = None) -> datetime | None:
+    """Withdraw an own flag. The product is suitable again unless others flagged it too. Raises Refused."""
+    with transaction.atomic():
+        task = _handed_task(user, task_id)
+        product = Product.objects.select_for_update().get(pk=task.candidate.product_id)
+        Flag.objects.filter(product=product, annotator=user).delete()
+        others = Flag.objects.filter(product=product).exists()
+        if product.unsuitable and product.unsuitable_reason.startswith(FLAGGED) and not others:
+            product.unsuitable, product.unsuitable_reason = False, ""
+            product.save(update_fields=["unsuitable", "unsuitable_reason"])
+        return _take_back(user, task, now or timezone.now())
+
+
+def _handed_task(user: Any, task_id: int) -> Task:
+    task = _lock_task(user, Task.objects.filter(pk=task_id, handouts__annotator=user))
+    if task is None:
+        raise Refused("This task was not handed to you.")
+    return task

@@ -1,0 +1,260 @@
+"""The desk over HTTP: lease tasks, send answers, and the rest. Tokens or a session; roles that may label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from django.db.models import QuerySet
+from django.urls import reverse
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from rest_framework.decorators import api_view, permission_classes
+from rest_framework.exceptions import NotFound, PermissionDenied
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.roles import may
+from adproof.labels import LABELS
+from annotation import actions, serializers
+from annotation.models import Annotation, Project, Slot
+
+S = TypeVar("S", bound=serializers.Strict)
+_REFUSED = OpenApiResponse(
+    serializers.RefusedOut, description="Not yours, or can't be done; `detail` says why."
+)
+_ID = "6f1c9d1e-9f0b-4a57-8f6e-0d5f3f8f2a11"
+
+
+class MayLabel(BasePermission):
+    message = "Your role can't label. Ask an operator for it."
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return request.user is not None and may(request.user, "label")
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except actions.Refused as error:
+        raise PermissionDenied(str(error)) from error
+
+
+def _read(kind: type[S], request: Request) -> dict[str, Any]:
+    serializer = kind(data=request.data)
+    serializer.is_valid(raise_exception=True)
+    return serializer.validated_data
+
+
+@extend_schema(tags=["desk"], summary="Projects you can label", responses=serializers.ProjectOut(many=True))
+@api_view(["GET"])
+@permission_classes([MayLabel])
+def projects(request: Request) -> Response:
+    rows = Project.objects.order_by("id")
+    return Response(
+        [
+            {
+                "id": row.pk,
+                "name": row.name,
+                "overlap": row.overlap,
+                "is_paused": row.is_paused,
+                "labels": LABELS,
+            }
+            for row in rows
+        ]
+    )
+
+
+@extend_schema(
+    tags=["desk"],
+    summary="Take tasks",
+    description="Up to `count` tasks that you have not judged, held for you until `lease_until`. Renew them "
+    "while you work, release them when you stop; else they lapse and go to others.",
+    request=serializers.LeaseIn,
+    responses=serializers.LeaseOut,
+    examples=[OpenApiExample("Ten tasks", value={"project": 1, "count": 10}, request_only=True)],
+)
+@api_view(["POST"])
+@permission_classes([MayLabel])
+def lease(request: Request) -> Response:
+    asked = _read(serializers.LeaseIn, request)
+    project = Project.objects.filter(pk=asked["project"]).first()
+    if project is None:
+        raise NotFound("There is no such project.")
+    now = timezone.now()
+    slots = actions.lease(request.user, project, asked["count"], now)
+    left = actions.count_left(request.user, project, now=now)
+    today_from = max(asked.get("today_from", _midnight(now)), now - timedelta(days=1))
+    return Response(
+        {
+            "tasks": [_task(slot, project) for slot in slots],
+            "state": "ok" if slots else _why_empty(project),
+            "left": left,
+            "done_today": _done_since(request.user, today_from).count(),
+            "lease_minutes": project.lease_minutes,
+        }
+    )
+
+
+def _midnight(now: datetime) -> datetime:
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _why_empty(project: Project) -> str:
+    if project.is_paused:
+        return "paused"
+    return "empty" if project.tasks.exists() else "not_ready"
+
+
+def _done_since(user: Any, since: Any) -> QuerySet[Annotation]:
+    return Annotation.objects.filter(annotator=user, created_at__gte=since).exclude(
+        state=Annotation.State.UNDONE
+    )
+
+
+def _task(slot: Slot, project: Project) -> dict[str, Any]:
+    candidate = slot.task.candidate
+    product = candidate.product
+    return {
+        "task": slot.task_id,
+        "lease_until": slot.lease_until,
+        "pictures": {
+            "generated": _picture(candidate.image_sha256),
+            "product": _picture(product.image_sha256),
+            "depth": _picture(candidate.depth_sha256),
+            "saliency": _picture(candidate.saliency_sha256),
+            "thumbnail": reverse("thumbnail", args=[384, candidate.image_sha256]),
+        },
+        "product": {"id": product.pk, "title": product.title, "description": product.description},
+        "prompt": candidate.prompt_text if project.shows_prompt else None,
+    }
+
+
+def _picture(sha256: str) -> str | None:
+    return reverse("picture", args=[sha256]) if sha256 else None
+
+
+@extend_schema(
+    tags=["desk"],
+    summary="Send answers",
+    description="1 to 100 answers, each with an id that you made (a random UUID). One result per answer, in "
+    "order. Safe to send again: the same id gives the same result. `surplus`: your lease had lapsed and the task "
+    "was full; `refused`: see its message, and do not send it again.",
+    request=serializers.AnswersIn,
+    responses=serializers.AnswersOut,
+    examples=[
+        OpenApiExample(
+            "One answer",
+            value={
+                "annotations": [
+                    {"id": _ID, "task": 17, "label": "available", "seconds": 3.8, "view": "generated"}
+                ]
+            },
+            request_only=True,
+        ),
+        OpenApiExample(
+            "Its result",
+            value={"results": [{"id": _ID, "task": 17, "status": "saved", "message": ""}]},
+            response_only=True,
+        ),
+    ],
+)
+@api_view(["POST"])
+@permission_classes([MayLabel])
+def annotations(request: Request) -> Response:
+    given = _read(serializers.AnswersIn, request)
+    outcomes = actions.save_annotations(request.user, given["annotations"], project_id=given.get("project"))
+    return Response(
+        {
+            "results": [
+                {"id": str(row.id), "task": row.task, "status": row.status, "message": row.message}
+                for row in outcomes
+            ]
+        }
+    )
+
+
+@extend_schema(
+    tags=["desk"],
+    summary="Hold tasks for longer",
+    request=serializers.TasksIn,
+    responses=serializers.RenewOut,
+    examples=[OpenApiExample("Two tasks", value={"tasks": [17, 18]}, request_only=True)],
+)
+@api_view(["POST"])
+@permission_classes([MayLabel])
+def renew(request: Request) -> Response:
+    tasks = _read(serializers.TasksIn, request)["tasks"]
+    held = actions.renew(request.user, tasks)
+    return Response({"held": held, "lost": sorted(set(tasks) - set(held))})
+
+
+@extend_schema(
+    tags=["desk"],
+    summary="Give tasks back",
+    request=serializers.TasksIn,
+    responses=serializers.ReleaseOut,
+    examples=[OpenApiExample("Two tasks", value={"tasks": [17, 18]}, request_only=True)],
+)
+@api_view(["POST"])
+@permission_classes([MayLabel])
+def release(request: Request) -> Response:
+    tasks = _read(serializers.TasksIn, request)["tasks"]
+    return Response({"released": actions.release(request.user, tasks)})
+
+
+@extend_schema(
+    tags=["desk"],
+    summary="Take an answer, a skip or a flag back",
+    description="Exactly one of `id`, `skipped`, `flagged`. The task is held for you again, if a place is free.",
+    request=serializers.UndoIn,
+    responses={200: serializers.HeldOut, 403: _REFUSED},
+    examples=[OpenApiExample("An answer", value={"id": _ID}, request_only=True)],
+)
+@api_view(["POST"])
+@permission_classes([MayLabel])
+def undo(request: Request) -> Response:
+    ((what, value),) = _read(serializers.UndoIn, request).items()
+    verbs = {"id": actions.undo, "skipped": actions.take_back_skip, "flagged": actions.take_back_flag}
+    with _refusals():
+        until = verbs[what](request.user, value)
+    return Response({"lease_until": until})
+
+
+@extend_schema(
+    tags=["desk"],
+    summary="Pass a task to others",
+    description="You will not be shown it again.",
+    request=serializers.SkipIn,
+    responses={200: serializers.DoneOut, 403: _REFUSED},
+    examples=[OpenApiExample("One task", value={"task": 17}, request_only=True)],
+)
+@api_view(["POST"])
+@permission_classes([MayLabel])
+def skip(request: Request) -> Response:
+    asked = _read(serializers.SkipIn, request)
+    with _refusals():
+        actions.skip(request.user, asked["task"])
+    return Response({"done": True})
+
+
+@extend_schema(
+    tags=["desk"],
+    summary="Flag the product of a task as unsuitable",
+    description="The product's own picture is at fault (cut off, wrong, unreadable). Its candidates leave the "
+    "queue and every later dataset version.",
+    request=serializers.FlagIn,
+    responses={200: serializers.DoneOut, 403: _REFUSED},
+    examples=[OpenApiExample("With a reason", value={"task": 17, "reason": "cut off"}, request_only=True)],
+)
+@api_view(["POST"])
+@permission_classes([MayLabel])
+def flag(request: Request) -> Response:
+    asked = _read(serializers.FlagIn, request)
+    with _refusals():
+        actions.flag(request.user, asked["task"], asked["reason"])
+    return Response({"done": True})

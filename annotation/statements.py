@@ -1,0 +1,116 @@
+"""The few SQL statements on the path of every label, written out so that a call costs a fixed, small number of them.
+
+Order of locks, everywhere: the person (advisory), then candidates by id, then slots by id. So nothing deadlocks, and
+two calls of one person, or two answers on one candidate, come one after the other.
+"""
+
+# First key of the advisory locks, so that ours differ from anybody else's in this database.
+PERSON_LOCK = 0x0AD9
+
+LOCK_PERSON = "SELECT pg_advisory_xact_lock(%(lock)s, %(person)s)"
+
+# A slot this person may take: not filled, free or lapsed, and no other slot of the task is theirs.
+_TAKEABLE = """
+    s.task_id = t.id AND NOT s.is_filled AND (s.lease_until IS NULL OR s.lease_until < %(now)s)
+    AND NOT EXISTS (
+        SELECT 1 FROM annotation_slot mine
+        WHERE mine.task_id = t.id AND mine.annotator_id = %(person)s AND mine.id <> s.id
+    )"""
+
+_WANTED = f"""
+    FROM annotation_task t
+    JOIN generation_candidate c ON c.id = t.candidate_id
+    JOIN generation_product p ON p.id = c.product_id
+    WHERE t.project_id = %(project)s AND t.is_open AND NOT p.unsuitable
+      AND NOT EXISTS (SELECT 1 FROM annotation_skip k WHERE k.task_id = t.id AND k.annotator_id = %(person)s)
+      AND EXISTS (SELECT 1 FROM annotation_slot s WHERE {_TAKEABLE})"""
+
+# `wanted` reads the head of the queue without a lock; only then are slots locked, one of each task, in queue order,
+# and no more than asked for. (Locking while sorting could lock the whole queue.)
+LEASE = f"""
+    WITH wanted AS MATERIALIZED (
+        SELECT t.id {_WANTED} ORDER BY t.priority DESC, t.tie LIMIT %(window)s
+    ), locked AS MATERIALIZED (
+        SELECT s.id, s.task_id FROM wanted t CROSS JOIN LATERAL (
+            SELECT s.id, s.task_id FROM annotation_slot s WHERE {_TAKEABLE}
+            ORDER BY s.number LIMIT 1 FOR UPDATE SKIP LOCKED
+        ) s LIMIT %(count)s
+    ), taken AS (
+        UPDATE annotation_slot s SET annotator_id = %(person)s, lease_until = %(until)s
+        FROM locked WHERE s.id = locked.id RETURNING s.id
+    ), handed AS (
+        INSERT INTO annotation_handout (task_id, annotator_id, first_at)
+        SELECT task_id, %(person)s, %(now)s FROM locked ON CONFLICT DO NOTHING
+    )
+    SELECT (SELECT count(*) FROM wanted), coalesce(array_agg(id), '{{}}') FROM taken"""
+
+COUNT_LEFT = f"SELECT count(*) FROM (SELECT 1 {_WANTED} LIMIT %(most)s) head"
+
+RENEW = """
+    UPDATE annotation_slot s SET lease_until = %(now)s + make_interval(mins => project.lease_minutes)
+    FROM annotation_task t JOIN annotation_project project ON project.id = t.project_id
+    WHERE t.id = s.task_id AND s.task_id = ANY(%(tasks)s) AND s.annotator_id = %(person)s AND NOT s.is_filled
+    RETURNING s.task_id"""
+
+ADD_SLOTS = """
+    INSERT INTO annotation_slot (task_id, number, is_filled)
+    SELECT t.id, n, false FROM annotation_task t CROSS JOIN LATERAL generate_series(0, t.overlap - 1) n
+    WHERE t.project_id = %s AND t.candidate_id = ANY(%s)
+    ON CONFLICT DO NOTHING"""
+
+LOCK_TASKS = """
+    WITH person AS MATERIALIZED (SELECT pg_advisory_xact_lock(%(lock)s, %(person)s))
+    SELECT t.id, t.project_id, t.candidate_id, t.overlap, project.guidelines_version, project.shows_prompt
+    FROM person, annotation_task t
+    JOIN annotation_project project ON project.id = t.project_id
+    JOIN generation_candidate c ON c.id = t.candidate_id
+    WHERE t.id = ANY(%(tasks)s)
+    ORDER BY t.candidate_id FOR NO KEY UPDATE OF c"""
+
+READ_ANNOTATIONS = """
+    SELECT id, task_id, candidate_id, annotator_id, label, seconds, state FROM annotation_annotation
+    WHERE candidate_id = ANY(%(candidates)s) OR id = ANY(%(ids)s)"""
+
+# Own slots, and those that are free for whoever comes late.
+LOCK_SLOTS = """
+    SELECT id, task_id, annotator_id FROM annotation_slot
+    WHERE task_id = ANY(%(tasks)s) AND NOT is_filled
+      AND (annotator_id = %(person)s OR lease_until IS NULL OR lease_until < %(now)s)
+    ORDER BY id FOR UPDATE"""
+
+_UPSERT_CONSENSUS = """
+    INSERT INTO annotation_consensus
+        (candidate_id, label, posterior, method, annotation_count, agreement, is_complete, updated_at)
+    SELECT candidate, label, posterior, 'majority', votes, agreement, complete, %(now)s
+    FROM unnest(%(c_candidates)s::bigint[], %(c_labels)s::smallint[], %(c_posteriors)s::jsonb[], %(c_votes)s::smallint[],
+                %(c_agreements)s::float8[], %(c_complete)s::boolean[])
+         AS given (candidate, label, posterior, votes, agreement, complete)
+    ON CONFLICT (candidate_id) DO UPDATE SET
+        label = excluded.label, posterior = excluded.posterior, method = excluded.method,
+        annotation_count = excluded.annotation_count, agreement = excluded.agreement,
+        is_complete = excluded.is_complete, updated_at = excluded.updated_at"""
+
+UPSERT_CONSENSUS = _UPSERT_CONSENSUS
+
+# Everything that a batch of answers changes, in one statement.
+WRITE_ANSWERS = f"""
+    WITH answers AS (
+        INSERT INTO annotation_annotation
+            (id, task_id, candidate_id, annotator_id, label, seconds, state, guidelines_version, shown, created_at)
+        SELECT id, task, candidate, %(person)s, label, seconds, state, guidelines, shown, %(now)s
+        FROM unnest(%(ids)s::uuid[], %(tasks)s::bigint[], %(candidates)s::bigint[], %(labels)s::smallint[],
+                    %(seconds)s::float8[], %(states)s::text[], %(guidelines)s::int[], %(shown)s::jsonb[])
+             AS given (id, task, candidate, label, seconds, state, guidelines, shown)
+    ), filled AS (
+        UPDATE annotation_slot SET annotator_id = %(person)s, lease_until = NULL, is_filled = true
+        WHERE id = ANY(%(slots)s)
+    ), closed AS (
+        UPDATE annotation_task SET is_open = false WHERE id = ANY(%(closing)s)
+    )
+    {_UPSERT_CONSENSUS}"""
+
+FIT_CONSENSUS = (
+    _UPSERT_CONSENSUS.replace("'majority'", "'dawid-skene'")
+    + """
+    WHERE annotation_consensus.updated_at < %(read_at)s"""
+)
