@@ -1,0 +1,39 @@
+from django import template
+
+from runs.models import Run
+
+register = template.Library()
+
+CHIPS = {
+    Run.State.QUEUED: "chip",
+    Run.State.RUNNING: "chip chip-accent chip-live",
+    Run.State.WAITING: "chip chip-accent chip-live",
+    Run.State.STOPPED: "chip chip-warn",
+    Run.State.SUCCEEDED: "chip chip-good",
+    Run.State.FAILED: "chip chip-bad",
+}
+
+
+@register.filter
+def state_chip(state: str) -> str:
+    """The CSS classes of a state's chip."""
+    return CHIPS[Run.State(state)]
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """"2.4 s", "3 min 12 s", "2 h 5 min"."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+@register.filter
+def words(name: str) -> str:
+    """A key of some JSON as words: "validation_f1" -> "validation f1"."""
+    return str(name).replace("_", " ")

@@ -1,0 +1,143 @@
+import math
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q
+from django.db.models.expressions import Window
+from django.db.models.functions import Mod, RowNumber
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
+from django.views.decorators.http import require_POST, require_safe
+from django_htmx.http import HttpResponseStopPolling
+
+from accounts.roles import requires
+from config.paging import newest_first
+from runs import actions
+from runs.kinds import _KINDS
+from runs.models import Run
+
+PAGE_SIZE = 40
+PARTS_SHOWN = 64
+EVENTS_SHOWN = 100
+LOG_TAIL_BYTES = 24_000
+CURVE_POINTS = 400
+
+
+def may_steer(user: Any, run: Run) -> bool:
+    """Stop and resume: whoever started it, and operators."""
+    return bool(user.may("operate") or (run.created_by_id is not None and run.created_by_id == user.pk))
+
+
+def _steered_run(request: HttpRequest, pk: int) -> Run:
+    run = get_object_or_404(Run, pk=pk)
+    if not may_steer(request.user, run):
+        raise PermissionDenied("Only the person who started this run, or an operator, may stop or resume it.")
+    return run
+
+
+@requires("see_runs")
+@require_safe
+def runs(request: HttpRequest) -> HttpResponse:
+    state, kind = request.GET.get("state", ""), request.GET.get("kind", "")
+    rows = Run.objects.top_level().select_related("created_by").defer("params", "result")
+    if state == "unfinished":
+        rows = rows.unfinished()
+    elif state in Run.State.values:
+        rows = rows.filter(state=state)
+    if kind:
+        rows = rows.filter(kind=kind)
+    context = {
+        "page": newest_first(request, rows, PAGE_SIZE), "state": state, "kind": kind, "states": Run.State.choices,
+        "kinds": [(found.name, found.title) for found in _KINDS.values()],
+    }  # fmt: skip
+    return render(request, "runs/runs.html#rows" if request.htmx else "runs/runs.html", context)
+
+
+@requires("see_runs")
+@require_safe
+def run(request: HttpRequest, pk: int) -> HttpResponse:
+    """The page, or for htmx its live part; the last of these ends the polling."""
+    run = get_object_or_404(Run.objects.select_related("created_by", "parent"), pk=pk)
+    parts = list(run.parts.order_by("pk")[: PARTS_SHOWN + 1])
+    context = {
+        "run": run,
+        "parts": parts[:PARTS_SHOWN],
+        "has_more_parts": len(parts) > PARTS_SHOWN,
+        "events": run.events.order_by("-pk")[:EVENTS_SHOWN],
+        "problems": run.import_problems.order_by("pk")[:EVENTS_SHOWN],
+        "facts": {name: value for name, value in run.params.items() if isinstance(value, (str, int, float))},
+        "may_steer": may_steer(request.user, run),
+        "has_metrics": not run.is_finished or run.metrics.exists(),
+    }
+    if not request.htmx:
+        return render(request, "runs/run.html", {**context, "log": _tail(run)})
+    if run.is_finished:
+        return HttpResponseStopPolling(render_to_string("runs/run.html#live", context, request=request))
+    return render(request, "runs/run.html#live", context)
+
+
+def _tail(run: Run) -> str:
+    path = Path(settings.RUN_LOGS_DIR) / f"{run.pk}.log"
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - LOG_TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return text if size <= LOG_TAIL_BYTES else text.partition("\n")[2]
+
+
+@requires("see_runs")
+@require_safe
+def log_tail(request: HttpRequest, pk: int) -> HttpResponse:
+    run = get_object_or_404(Run, pk=pk)
+    content = render_to_string("runs/run.html#log", {"run": run, "log": _tail(run)}, request=request)
+    return HttpResponseStopPolling(content) if run.is_finished else HttpResponse(content)
+
+
+@requires("see_runs")
+@require_safe
+def metrics(request: HttpRequest, pk: int) -> JsonResponse:
+    """{"finished": bool, "series": {name: [[step, value], ...]}}, thinned to CURVE_POINTS steps."""
+    run = get_object_or_404(Run, pk=pk)
+    every = max(1, math.ceil(run.metrics.count() / CURVE_POINTS))
+    rows = run.metrics.annotate(place=Mod(Window(RowNumber(), order_by="pk"), every))
+    # A resumed run reports some steps again: the later report counts.
+    by_step: dict[int, dict[str, Any]] = {}
+    for step, values in rows.filter(Q(place=0)).order_by("pk").values_list("step", "values"):
+        by_step[step] = {**by_step.get(step, {}), **values}
+    series: dict[str, list[list[float]]] = defaultdict(list)
+    for step in sorted(by_step):
+        for name, value in by_step[step].items():
+            if isinstance(value, (int, float)) and math.isfinite(value):
+                series[name].append([step, value])
+    return JsonResponse({"finished": run.is_finished, "series": series})
+
+
+@requires("see_runs")
+@require_POST
+def stop(request: HttpRequest, pk: int) -> HttpResponse:
+    run = _steered_run(request, pk)
+    if run.is_finished:
+        messages.info(request, "This run had already ended.")
+    else:
+        run.request_stop()
+        messages.success(request, "It stops at its next step. What is done stays, and it can be resumed.")
+    return redirect("run", run.parent_id or run.pk)
+
+
+@requires("see_runs")
+@require_POST
+def resume(request: HttpRequest, pk: int) -> HttpResponse:
+    run = _steered_run(request, pk)
+    if actions.resume_run(run):
+        messages.success(request, "It goes on from what is already there.")
+    else:
+        messages.info(request, "There is nothing to resume: this run is not stopped or failed.")
+    return redirect("run", run.pk)
