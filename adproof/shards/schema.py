@@ -1,0 +1,208 @@
+"""The columns of a dataset version, their Arrow types, and how a row becomes a line of a shard."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from adproof.labels import LABELS, N_LABELS
+
+SPLITS = ("train", "validation", "test")
+IMAGE_COLUMNS = ("generated_image", "product_image", "depth_map", "saliency_map")
+
+_TEXT = ("string", pa.string())
+_TIME = ("timestamp[us, tz=UTC]", pa.timestamp("us", tz="UTC"))
+_PROBS = pa.list_(pa.float32(), N_LABELS)
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_VOTE = pa.struct([
+    ("annotator", pa.string()), ("label", pa.int8()), ("seconds", pa.float32()), ("at", _TIME[1]),
+])
+
+Feature = dict[str, Any]
+
+
+def _value(dtype: str) -> Feature:
+    return {"dtype": dtype, "_type": "Value"}
+
+
+_IMAGE_FEATURE: Feature = {"_type": "Image"}
+_PROBS_FEATURE: Feature = {"feature": _value("float32"), "length": N_LABELS, "_type": "List"}
+_VOTES_FEATURE: Feature = {
+    "feature": {
+        "annotator": _value("string"), "label": _value("int8"), "seconds": _value("float32"), "at":
+        _value(_TIME[0]),
+    },
+    "_type": "List",
+}
+
+# name, Arrow type, what Hugging Face `datasets` is told about it
+COLUMNS: tuple[tuple[str, pa.DataType, Feature], ...] = (
+    ("sample_id", _TEXT[1], _value(_TEXT[0])),
+    ("product_id", _TEXT[1], _value(_TEXT[0])),
+    ("source", _TEXT[1], _value(_TEXT[0])),
+    ("category", _TEXT[1], _value(_TEXT[0])),
+    ("title", _TEXT[1], _value(_TEXT[0])),
+    ("description", _TEXT[1], _value(_TEXT[0])),
+    ("prompt", _TEXT[1], _value(_TEXT[0])),
+    ("negative_prompt", _TEXT[1], _value(_TEXT[0])),
+    ("generated_image", _IMAGE, _IMAGE_FEATURE),
+    ("product_image", _IMAGE, _IMAGE_FEATURE),
+    ("depth_map", _IMAGE, _IMAGE_FEATURE),
+    ("saliency_map", _IMAGE, _IMAGE_FEATURE),
+    ("label", pa.int64(), {"names": list(LABELS), "_type": "ClassLabel"}),
+    ("label_probs", _PROBS, _PROBS_FEATURE),
+    ("annotation_count", pa.int32(), _value("int32")),
+    ("agreement", pa.float32(), _value("float32")),
+    ("annotations", pa.list_(_VOTE), _VOTES_FEATURE),
+    ("generator", _TEXT[1], _value(_TEXT[0])),
+    ("seed", pa.int64(), _value("int64")),
+    ("attempt", pa.int16(), _value("int16")),
+    ("rfnet_version", _TEXT[1], _value(_TEXT[0])),
+    ("rfnet_probs", _PROBS, _PROBS_FEATURE),
+    ("created_at", _TIME[1], _value(_TIME[0])),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An encoded picture as it is stored: never decoded, never encoded again. path: its file name, for
+    people."""
+
+    bytes: bytes
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationRow:
+    """One person's answer. annotator: a pseudonym. seconds: time it took. at: with a time zone."""
+
+    annotator: str
+    label: int
+    seconds: float
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """One sample of a version: all columns, and the split it belongs to.
+
+    label: 0..4, the consensus. label_probs, rfnet_probs: five probabilities (rfnet_* None when not scored).
+    A picture that does not exist (no depth map made yet) is None. created_at: with a time zone.
+    """
+
+    sample_id: str
+    split: str
+    product_id: str
+    source: str
+    category: str
+    title: str
+    description: str
+    prompt: str
+    negative_prompt: str
+    generated_image: Picture | None
+    product_image: Picture | None
+    depth_map: Picture | None
+    saliency_map: Picture | None
+    label: int
+    label_probs: Sequence[float]
+    annotation_count: int
+    agreement: float | None
+    annotations: Sequence[AnnotationRow]
+    generator: str
+    seed: int
+    attempt: int
+    rfnet_version: str | None
+    rfnet_probs: Sequence[float] | None
+    created_at: datetime
+
+    def pictures(self) -> tuple[Picture | None, ...]:
+        """In the order of IMAGE_COLUMNS."""
+        return (self.generated_image, self.product_image, self.depth_map, self.saliency_map)
+
+    def n_bytes(self) -> int:
+        """Bytes of its pictures: what a shard's size is made of."""
+        return sum(len(picture.bytes) for picture in self.pictures() if picture)
+
+
+def features() -> dict[str, Feature]:
+    """The `features` of Hugging Face `datasets`: without them it shows pictures as bytes and labels as
+    numbers."""
+    return {name: feature for name, _, feature in COLUMNS}
+
+
+def schema() -> pa.Schema:
+    """Arrow schema of every shard, features in its metadata."""
+    metadata = {"huggingface": json.dumps({"info": {"features": features()}}, sort_keys=True)}
+    return pa.schema([pa.field(name, kind) for name, kind, _ in COLUMNS], metadata=metadata)
+
+
+def check_row(row: SampleRow) -> None:
+    """Raises ValueError, naming the sample, for what no reader could repair: label, probabilities, times,
+    split."""
+    def refuse(what: str) -> ValueError:
+        return ValueError(f"sample {row.sample_id!r}: {what}")
+
+    if row.split not in SPLITS:
+        raise refuse(f"split {row.split!r} is none of {', '.join(SPLITS)}")
+    if row.label not in range(N_LABELS):
+        raise refuse(f"label {row.label!r} is not in 0..{N_LABELS - 1}")
+    for name, probs in (("label_probs", row.label_probs), ("rfnet_probs", row.rfnet_probs)):
+        if probs is not None and (len(probs) != N_LABELS or not all(math.isfinite(p) for p in probs)):
+            raise refuse(f"{name} must be {N_LABELS} finite numbers")
+    if any(vote.label not in range(N_LABELS) for vote in row.annotations):
+        raise refuse(f"an annotation's label is not in 0..{N_LABELS - 1}")
+    if row.created_at.tzinfo is None or any(vote.at.tzinfo is None for vote in row.annotations):
+        raise refuse("a time without a time zone")
+
+
+def to_table(rows: Sequence[SampleRow]) -> pa.Table:
+    """One row group as an Arrow table; raises ValueError as check_row does."""
+    for row in rows:
+        check_row(row)
+    return pa.Table.from_arrays(
+        [_column(name, kind, rows) for name, kind, _ in COLUMNS], schema=schema()
+    )
+
+
+def _column(name: str, kind: pa.DataType, rows: Sequence[SampleRow]) -> pa.Array:
+    values = [getattr(row, name) for row in rows]
+    if name in IMAGE_COLUMNS:
+        contents = pa.array([value and value.bytes for value in values], pa.binary())
+        paths = pa.array([value and value.path for value in values], pa.string())
+        missing = pa.array([value is None for value in values], pa.bool_())
+        return pa.StructArray.from_arrays([contents, paths], fields=list(kind), mask=missing)
+    if name == "annotations":
+        values = [
+            [{"annotator": vote.annotator, "label": vote.label, "seconds": vote.seconds, "at": vote.at} for
+            vote in votes] for votes in values
+        ]
+    return pa.array(values, kind)
+
+
+def picture_hashes(row: SampleRow) -> tuple[str, ...]:
+    """sha256 of each picture in the order of IMAGE_COLUMNS; "" for one that does not exist."""
+    return tuple(hashlib.sha256(p.bytes).hexdigest() if p else "" for p in row.pictures())
+
+
+def leaf_columns(text: bool) -> list[str]:
+    """Parquet paths of the leaves inside picture columns (text=False) or outside of them (text=True)."""
+    leaves = []
+    for name, kind, _ in COLUMNS:
+        if (name in IMAGE_COLUMNS) != text:
+            leaves.extend(_leaves(name, kind))
+    return leaves
+
+
+def _leaves(path: str, kind: pa.DataType) -> list[str]:
+    if pa.types.is_struct(kind):
+        return [leaf for field in kind for leaf in _leaves(f"{path}.{field.name}", field.type)]
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _leaves(f"{path}.list.element", kind.value_type)
+    return [path]

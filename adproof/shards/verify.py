@@ -1,0 +1,101 @@
+"""Is a dataset version what its manifest says?"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from hashlib import sha256
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adproof.labels import LABELS
+from adproof.shards.manifest import MANIFEST, FileEntry, Manifest
+from adproof.shards.reading import DatasetVersion
+from adproof.shards.schema import IMAGE_COLUMNS, SPLITS, schema
+from adproof.shards.splits import combine, row_digest
+from adproof.shards.store import Folder
+
+
+def verify(path: str | os.PathLike[str], filesystem: Any = None, *, pictures: bool = False) -> list[str]:
+    """Every problem found, as sentences; an empty list when there is none.
+
+    Checks each file's size and sha256, rows, schema, labels, that no product is in two splits, and that
+    nothing is there that the manifest does not know. pictures: also hash every picture and compare the
+    digest (reads all again). """
+    folder = Folder(path, filesystem)
+    if folder.size(MANIFEST) is None:
+        return [f"{MANIFEST} is missing: this is no dataset version, or an unfinished one"]
+    try:
+        manifest = Manifest.of(folder.read(MANIFEST))
+    except ValueError as error:
+        return [str(error)]
+    problems: list[str] = []
+    for name, entry in manifest.files.items():
+        problems += _file_problems(folder, name, entry)
+    unknown = set(folder.names()) - set(manifest.files) - {MANIFEST}
+    problems += [f"{name} is not in the manifest" for name in sorted(unknown)]
+    if not problems:
+        problems = _content_problems(DatasetVersion(path, filesystem), pictures)
+    return problems
+
+
+def _file_problems(folder: Folder, name: str, entry: FileEntry) -> list[str]:
+    size = folder.size(name)
+    if size is None:
+        return [f"{name} is missing"]
+    if size != entry.bytes:
+        return [f"{name} has {size} bytes, the manifest says {entry.bytes}"]
+    if folder.sha256(name) != entry.sha256:
+        return [f"{name} has another sha256 than the manifest says"]
+    if not name.endswith(".parquet"):
+        return []
+    try:
+        with folder.open(name) as file:
+            shard = pq.ParquetFile(file)
+            rows, found = shard.metadata.num_rows, shard.schema_arrow
+    except (pa.ArrowException, OSError) as error:
+        return [f"{name} cannot be read: {error}"]
+    problems = []
+    if rows != entry.rows:
+        problems.append(f"{name} has {rows} rows, the manifest says {entry.rows}")
+    if not found.equals(schema(), check_metadata=False):
+        problems.append(f"{name} has other columns than a dataset version")
+    return problems
+
+
+def _content_problems(version: DatasetVersion, pictures: bool) -> list[str]:
+    manifest = version.manifest
+    table = version.table(["sample_id", "product_id", "label"])
+    problems = []
+    rows = Counter(table["split"].to_pylist())
+    for split in SPLITS:
+        if rows[split] != manifest.rows[split]:
+            problems.append(f"{split} has {rows[split]} rows, the manifest says {manifest.rows[split]}")
+    claimed = Counter({(label, split): n for label, counts in manifest.counts["label"].items()
+                       for split, n in counts.items()})
+    pairs = zip(table["label"].to_pylist(), table["split"].to_pylist(), strict=True)
+    if claimed != Counter((LABELS[label], split) for label, split in pairs):
+        problems.append("the labels are not as often as the manifest says")
+    products = table.group_by("product_id").aggregate([("split", "count_distinct")])
+    shared = sum(n > 1 for n in products["split_count_distinct"].to_pylist())
+    if shared != manifest.leak_check["shared_products"]:
+        problems.append(f"{shared} products are in more than one split, the manifest says "
+                        f"{manifest.leak_check['shared_products']}")
+    repeated = len(table) - len(table.group_by("sample_id").aggregate([]))
+    if repeated:
+        problems.append(f"{repeated} samples occur more than once")
+    if pictures and _digest(version) != manifest.digest:
+        problems.append("samples, labels, splits and pictures do not add up to the manifest's digest")
+    return problems
+
+
+def _digest(version: DatasetVersion) -> str:
+    digests = []
+    for split in SPLITS:
+        for row in version.rows(split, ["sample_id", "label", *IMAGE_COLUMNS], decode=False):
+            contents = [row[name] for name in IMAGE_COLUMNS]
+            hashes = [sha256(content).hexdigest() if content is not None else "" for content in contents]
+            digests.append(row_digest(row["sample_id"], row["label"], split, hashes))
+    return combine(digests)

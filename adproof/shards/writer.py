@@ -1,0 +1,282 @@
+"""Write a dataset version: shard by shard, row group by row group, and the manifest last.
+
+Memory is bounded by one row group, whatever the size of the version. The same rows and VersionInfo give the
+same bytes. Workers may write the shards of one plan at once, each by `write_shard`; one of them then calls
+`finalise`. """
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from adproof.shards import card, croissant
+from adproof.shards.manifest import MANIFEST, FileEntry, Manifest, VersionInfo
+from adproof.shards.plan import SHARD_BYTES, ShardPlan, ShardSpec, SplitSize, plan_shards
+from adproof.shards.schema import SPLITS, SampleRow, check_row, leaf_columns, schema, to_table
+from adproof.shards.splits import combine
+from adproof.shards.store import PROGRESS, Folder, HashingSink
+from adproof.shards.tally import Tally, agreement
+
+GROUP_ROWS = 100
+GROUP_BYTES = 100_000_000
+
+
+@dataclass(frozen=True)
+class Progress:
+    """After each row group: rows of the shard so far, the shard's name, whether an earlier run had written
+    it."""
+
+    shard: str
+    rows: int
+    total_rows: int
+    bytes: int
+    reused: bool
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """A shard that is whole. key: of plan and version, so that notes of another version are never
+    believed."""
+
+    key: str
+    sha256: str
+    bytes: int
+    tally: Tally
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def write_version(
+    rows: Iterable[SampleRow],
+    out: str | os.PathLike[str],
+    base: VersionInfo,
+    sizes: Iterable[SplitSize],
+    on_progress: OnProgress | None = None,
+    *,
+    filesystem: Any = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> Manifest:
+    """Write a whole version in this process.
+
+    Args:
+        rows: grouped by split in the order train, validation, test; always in the same order for one version.
+        out: folder NAME/VERSION, or a URI. sizes: rows and bytes of each split; rows must be exact.
+        on_progress: called after every row group; what it raises ends the writing (that is how to cancel).
+        filesystem: pyarrow or fsspec filesystem for `out`.
+    Shards that an earlier, broken attempt finished are kept; their rows are drawn from `rows` and dropped.
+    Raises:
+        ValueError: rows out of order or of a wrong number, a bad row, one product in two splits, a sample
+            twice, or a digest other than the one frozen. FileExistsError: another version is there already.
+    """
+    folder = Folder(out, filesystem)
+    plan = plan_shards(list(sizes), shard_bytes)
+    done = _finished(folder, base)
+    if done is not None:
+        return done
+    stream = iter(rows)
+    for shard in range(len(plan.shards)):
+        write_shard(plan, shard, stream, folder, base, on_progress)
+    extra = next(stream, None)
+    if extra is not None:
+        raise ValueError(f"more rows than the {plan.n_rows} planned: sample {extra.sample_id!r} is left over")
+    return finalise(plan, folder, base)
+
+
+def write_shard(
+    plan: ShardPlan,
+    shard: int,
+    rows: Iterable[SampleRow],
+    folder: Folder,
+    base: VersionInfo,
+    on_progress: OnProgress | None = None,
+) -> ShardRecord:
+    """Write shard number `shard` of the plan, or leave it when it is already whole.
+
+    Args: rows: exactly this shard's rows come next (an iterator is advanced by n_rows and no further).
+    Raises: ValueError: too few rows, a row of another split, or a bad row. Nothing is left of the shard then.
+    """
+    spec = plan.shards[shard]
+    key = _key(plan, base)
+    report = on_progress or (lambda progress: None)
+    record = _read_record(folder, spec, key)
+    if record is not None:
+        if isinstance(rows, Iterator):
+            next(islice(rows, spec.n_rows - 1, spec.n_rows), None)
+        report(Progress(spec.name, spec.n_rows, spec.n_rows, record.bytes, reused=True))
+        return record
+    tally = Tally()
+    with folder.create(spec.name) as sink:
+        with _parquet_writer(sink) as writer:
+            for group in _groups(_checked(rows, spec)):
+                writer.write_table(to_table(group), row_group_size=len(group))
+                for row in group:
+                    tally.add(row)
+                report(Progress(spec.name, tally.rows, spec.n_rows, sink.n_bytes, reused=False))
+        if tally.rows != spec.n_rows:
+            raise ValueError(f"{spec.name} needs {spec.n_rows} rows, only {tally.rows} came")
+    record = ShardRecord(key, sink.sha256, sink.n_bytes, tally)
+    folder.write(_record_name(spec), json.dumps(_note(record)).encode())
+    return record
+
+
+def finalise(plan: ShardPlan, folder: Folder, base: VersionInfo) -> Manifest:
+    """Check every shard's bytes, write card and croissant.json, and last the manifest.
+
+    Raises: ValueError: a shard is missing or is not what was written (its note is dropped, so that the next
+        attempt writes it again), one product in two splits, a sample twice, or another digest than frozen.
+    """
+    done = _finished(folder, base)
+    if done is not None:
+        return done
+    files, tallies = _checked_shards(plan, folder, base)
+    _refuse_shared_products(tallies)
+    _refuse_repeated_samples(plan, folder)
+    found = combine(one for tally in tallies.values() for one in tally.digests)
+    if base.digest is not None and base.digest != found:
+        raise ValueError(f"the rows add up to the digest {found}, the frozen version has {base.digest}")
+    draft = Manifest(
+        info=base.as_json(),
+        digest=found,
+        rows={split: plan.rows_of(split) for split in SPLITS},
+        picture_bytes={split: tally.picture_bytes for split, tally in tallies.items()},
+        counts=_counts(tallies),
+        agreement=agreement(tallies.values(), np.random.default_rng(base.seed)),
+        leak_check={"shared_products": 0, "near_duplicate_pairs": base.near_duplicate_pairs},
+        files=files,
+        pyarrow=pa.__version__,
+    )
+    for name, content in (("README.md", card.write(draft)), ("croissant.json", croissant.write(draft))):
+        folder.write(name, content)
+        files[name] = FileEntry(hashlib.sha256(content).hexdigest(), len(content))
+    folder.write(MANIFEST, draft.encode())
+    folder.delete_progress()
+    return draft
+
+
+def _finished(folder: Folder, base: VersionInfo) -> Manifest | None:
+    if folder.size(MANIFEST) is None:
+        return None
+    manifest = Manifest.of(folder.read(MANIFEST))
+    if manifest.info != json.loads(json.dumps(base.as_json())):
+        raise FileExistsError(f"{folder.root} holds another dataset version; versions are never changed")
+    return manifest
+
+
+def _parquet_writer(sink: HashingSink) -> pq.ParquetWriter:
+    text = leaf_columns(text=True)
+    # Encoded pictures do not shrink. Chunks cut by content let two versions that share rows share stored
+    # bytes.
+    compression = dict.fromkeys(text, "zstd") | dict.fromkeys(leaf_columns(text=False), "none")
+    return pq.ParquetWriter(
+        pa.PythonFile(sink, mode="w"),
+        schema(),
+        version="2.6",
+        compression=compression,
+        compression_level=dict.fromkeys(text, 3),
+        use_dictionary=[leaf for leaf in text if leaf != "sample_id"],
+        write_statistics=text,
+        write_page_index=True,
+        use_content_defined_chunking=True,
+    )
+
+
+def _checked(rows: Iterable[SampleRow], spec: ShardSpec) -> Iterator[SampleRow]:
+    for row in islice(rows, spec.n_rows):
+        if row.split != spec.split:
+            raise ValueError(
+                f"{spec.name}: sample {row.sample_id!r} is of {row.split!r}; rows must come grouped by split,"
+                f" in the order {', '.join(SPLITS)}, as many as planned"
+            )
+        check_row(row)
+        yield row
+
+
+def _groups(rows: Iterable[SampleRow]) -> Iterator[list[SampleRow]]:
+    group: list[SampleRow] = []
+    n_bytes = 0
+    for row in rows:
+        if group and (len(group) == GROUP_ROWS or n_bytes + row.n_bytes() > GROUP_BYTES):
+            yield group
+            group, n_bytes = [], 0
+        group.append(row)
+        n_bytes += row.n_bytes()
+    if group:
+        yield group
+
+
+def _key(plan: ShardPlan, base: VersionInfo) -> str:
+    shards = [asdict(spec) for spec in plan.shards]
+    content = {"info": base.as_json(), "plan": shards, "pyarrow": pa.__version__}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _record_name(spec: ShardSpec) -> str:
+    return f"{PROGRESS}/{spec.name.removeprefix('data/')}.json"
+
+
+def _note(record: ShardRecord) -> dict[str, Any]:
+    return vars(record) | {"tally": record.tally.as_json()}
+
+
+def _read_record(folder: Folder, spec: ShardSpec, key: str) -> ShardRecord | None:
+    """What is known of a whole shard; None when it has to be written (again)."""
+    if folder.size(_record_name(spec)) is None:
+        return None
+    note = json.loads(folder.read(_record_name(spec)))
+    if note["key"] != key or folder.size(spec.name) != note["bytes"]:
+        return None
+    return ShardRecord(key, note["sha256"], note["bytes"], Tally.of_json(note["tally"]))
+
+
+def _checked_shards(
+    plan: ShardPlan, folder: Folder, base: VersionInfo
+) -> tuple[dict[str, FileEntry], dict[str, Tally]]:
+    files: dict[str, FileEntry] = {}
+    tallies = {split: Tally() for split in SPLITS}
+    key = _key(plan, base)
+    for spec in plan.shards:
+        record = _read_record(folder, spec, key)
+        if record is None or folder.sha256(spec.name) != record.sha256:
+            folder.delete(_record_name(spec))
+            raise ValueError(f"{spec.name} is missing or is not what was written; write it again")
+        files[spec.name] = FileEntry(record.sha256, record.bytes, record.tally.rows)
+        tallies[spec.split].merge(record.tally)
+    return files, tallies
+
+
+def _refuse_shared_products(tallies: dict[str, Tally]) -> None:
+    for split, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        shared = tallies[split].products & tallies[other].products
+        if shared:
+            raise ValueError(f"{len(shared)} products are in {split} and in {other}, such as {min(shared)!r}")
+
+
+def _refuse_repeated_samples(plan: ShardPlan, folder: Folder) -> None:
+    columns = []
+    for spec in plan.shards:
+        with folder.open(spec.name) as file:
+            columns.append(pq.read_table(file, columns=["sample_id"])["sample_id"])
+    ids = pa.chunked_array([chunk for column in columns for chunk in column.chunks])
+    repeated = len(ids) - pc.count_distinct(ids).as_py()
+    if repeated:
+        raise ValueError(f"{repeated} samples occur more than once")
+
+
+def _counts(tallies: dict[str, Tally]) -> dict[str, dict[str, dict[str, int]]]:
+    counts: dict[str, dict[str, dict[str, int]]] = {"label": {}, "source": {}, "category": {}}
+    for split, tally in tallies.items():
+        for facet, values in tally.counts.items():
+            for value, n in values.items():
+                counts[facet].setdefault(value, dict.fromkeys(SPLITS, 0))[split] = n
+    return counts
