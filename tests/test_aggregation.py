@@ -246,8 +246,9 @@ class TestAgreement:
         _, items, people, labels = crowd_votes(np.random.default_rng(11), 120, symmetric([0.6] * 5, 4))
         kappas = cohen_kappas(items, people, labels, 4, min_shared=20)
         assert len(kappas.kappa) == 10
-        by_person = [{i: one for i, one in zip(items[people == p], labels[people == p])} for p in range(5)]
-        for a, b, n, kappa in zip(kappas.first, kappas.second, kappas.n_shared, kappas.kappa):
+        by_person = [dict(zip(items[people == p], labels[people == p], strict=True)) for p in range(5)]
+        pairs = zip(kappas.first, kappas.second, kappas.n_shared, kappas.kappa, strict=True)
+        for a, b, n, kappa in pairs:
             shared = sorted(by_person[a].keys() & by_person[b].keys())
             assert n == len(shared)
             theirs = metrics.cohen_kappa_score([by_person[a][i] for i in shared], [by_person[b][i] for i in shared])

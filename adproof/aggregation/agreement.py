@@ -72,7 +72,7 @@ def krippendorff_alpha(
     Raises: ValueError: see Votes.of.
     """
     counts = Votes.of(items, annotators, labels, n_classes).counts
-    patterns, n_items = np.unique(counts, axis=0, return_counts=True)
+    patterns, n_items = _patterns(counts)
     return alpha_of_patterns(patterns, n_items, rng=rng, resamples=resamples, confidence=confidence)
 
 
@@ -150,6 +150,18 @@ def cohen_kappas(
         agreement=observed,
         kappa=kappa,
     )
+
+
+def _patterns(counts: Ints) -> tuple[Ints, Ints]:
+    """The distinct rows of (N, C) counts, and how often each occurs."""
+    base = int(counts.max(initial=0)) + 1
+    if base ** counts.shape[1] >= 2**62:
+        rows, n_items = np.unique(counts, axis=0, return_counts=True)
+        return rows, n_items
+    # One number per row: numpy sorts numbers some fifty times faster than rows.
+    number = counts @ (base ** np.arange(counts.shape[1], dtype=np.int64))
+    _, first, n_items = np.unique(number, return_index=True, return_counts=True)
+    return counts[first], n_items
 
 
 def _alphas(weights: Floats, votes: Floats, disagreement: Floats) -> Floats:
