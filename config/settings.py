@@ -100,6 +100,9 @@ DATABASES["default"]["OPTIONS"]["pool"] = {
     "max_size": env.number("DATABASE_POOL", 16, least=2),
     "timeout": 10,
 }
+if env.flag("ADPROOF_TESTING", False):
+    # The tests' database is there already (config.testing), and everything uses that one, the broker too.
+    DATABASES["default"]["TEST"] = {"NAME": DATABASES["default"]["NAME"]}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 BROKER_URL = env.text("BROKER_URL")
@@ -154,6 +157,8 @@ CHECKPOINTS_DIR = DATA_DIR / "checkpoints"
 VERSIONS_DIR = DATA_DIR / "versions"
 RUN_LOGS_DIR = DATA_DIR / "logs" / "runs"
 MODEL_SETS_DIR = Path(env.text("MODEL_SETS_DIR", str(BASE_DIR / "adproof" / "models")))
+# Python modules that declare further kinds of run, loaded like each app's tasks.py.
+EXTRA_TASKS = env.words("EXTRA_TASKS", "")
 MODEL_SET = env.text("MODEL_SET", "mini")
 
 REST_FRAMEWORK = {

@@ -6,6 +6,10 @@ from annotation.models import LABEL_CHOICES
 SPLITS = ["train", "validation", "test"]
 
 
+def default_shares() -> list[float]:
+    return [0.7, 0.1, 0.2]
+
+
 class DatasetVersion(models.Model):
     """An immutable list of (sample, label, split), and the files written from it."""
 
@@ -20,7 +24,9 @@ class DatasetVersion(models.Model):
     )
     # The filter that chose the samples, as it was: {"generator": 3, "min_annotations": 2, ...}.
     query = models.JSONField(default=dict)
-    salt = models.CharField(max_length=40)
+    salt = models.CharField(max_length=80)
+    # Shares of train, validation, test. A version keeps its parent's, so that no product ever changes sides.
+    shares = models.JSONField(default=default_shares)
     state = models.CharField(max_length=8, choices=State.choices, default=State.FROZEN)
     digest = models.CharField(max_length=64)
     row_count = models.PositiveIntegerField()
@@ -38,7 +44,10 @@ class DatasetVersion(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["name", "number"], name="version_number_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["name", "number"], name="version_number_once"),
+            models.UniqueConstraint(fields=["write_run"], name="version_once_per_run"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} v{self.number}"

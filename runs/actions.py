@@ -83,6 +83,15 @@ def deliver(outbox_id: int) -> bool:
     return True
 
 
+def start_followers(run: Run) -> None:
+    """Start what the run's own row says comes next: params["then"] = [[kind, params], ...].
+
+    Called in the transaction that finishes the run, so a follower is started once. Each gets `after`: the run's id.
+    """
+    for kind, params in run.params.get("then", []):
+        start_run(kind, {**params, "after": run.pk}, user=run.created_by)
+
+
 def resume_run(run: Run) -> bool:
     """stopped or failed -> queued again; goes on from what is already there. False if it was not at rest."""
     with transaction.atomic():
@@ -114,6 +123,16 @@ def _requeue(run: Run, *, reset_attempts: bool = False, delay_ms: int = 0) -> No
         update_fields=["state", "worker", "lease_until", "finished_at", "error", "stop_requested", "attempt"]
     )
     send(run, delay_ms)
+
+
+def hand_back(run_id: int, fence: int) -> None:
+    """A worker that was told to end puts its run back; that is no failed attempt."""
+    with transaction.atomic():
+        run = Run.objects.select_for_update().filter(pk=run_id, fence=fence, state=Run.State.RUNNING).first()
+        if run is not None:
+            run.attempt = max(0, run.attempt - 1)
+            run.log("The worker was told to end; the run goes on with another one.")
+            _requeue(run)
 
 
 def worker_lost(run_id: int, fence: int, reason: str) -> None:

@@ -1,3 +1,5 @@
+from importlib import import_module
+
 from django.apps import AppConfig
 from django.utils.module_loading import autodiscover_modules
 
@@ -17,3 +19,5 @@ class RunsConfig(AppConfig):
         broker.add_middleware(Keeper())
         dramatiq.set_broker(broker)
         autodiscover_modules("tasks")
+        for module in settings.EXTRA_TASKS:
+            import_module(module)

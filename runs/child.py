@@ -60,6 +60,7 @@ def work_on(run_id: int, fence: int) -> None:
     from django.db import transaction
     from django.utils import timezone
 
+    from runs.actions import start_followers
     from runs.context import BadInput, RunContext, StopRequested, Superseded
     from runs.kinds import kind_of
     from runs.models import Run, settle_parent
@@ -103,8 +104,8 @@ def work_on(run_id: int, fence: int) -> None:
             return
         run.refresh_from_db()
         run.log(f"{run.get_state_display()} after {time.monotonic() - started:.1f} s. {error}".strip())
-        if state == Run.State.SUCCEEDED and kind.after:
-            kind.after(run)
+        if state == Run.State.SUCCEEDED:
+            start_followers(run)
     settle_parent(run.parent_id)
 
 

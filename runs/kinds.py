@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runs.context import RunContext
-    from runs.models import Run
 
 Handler = Callable[["RunContext"], "dict[str, Any] | None"]
+# The results of a run's parts -> its own result.
+Gather = Callable[[list[dict[str, Any]]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -25,40 +26,26 @@ class Kind:
     handler: Handler | None  # None: works in parts only
     queue: str = "heavy"
     max_attempts: int = 3
-    after: Callable[["Run"], None] | None = (
-        None  # in the transaction that finishes the run: start what follows
-    )
-    gather: Callable[[list[dict[str, Any]]], dict[str, Any]] | None = None  # results of the parts -> result
+    gather: Gather | None = None
 
 
 _KINDS: dict[str, Kind] = {}
 
 
 def kind(
-    name: str,
-    title: str,
-    *,
-    queue: str = "heavy",
-    max_attempts: int = 3,
-    after: Callable[["Run"], None] | None = None,
+    name: str, title: str, *, queue: str = "heavy", max_attempts: int = 3
 ) -> Callable[[Handler], Handler]:
     """Queue "heavy" is for work that loads models; "light" for the rest."""
 
     def register(handler: Handler) -> Handler:
-        _KINDS[name] = Kind(name, title, handler, queue, max_attempts, after)
+        _KINDS[name] = Kind(name, title, handler, queue, max_attempts)
         return handler
 
     return register
 
 
-def kind_in_parts(
-    name: str,
-    title: str,
-    *,
-    after: Callable[["Run"], None] | None = None,
-    gather: Callable[[list[dict[str, Any]]], dict[str, Any]] | None = None,
-) -> None:
-    _KINDS[name] = Kind(name, title, None, after=after, gather=gather)
+def kind_in_parts(name: str, title: str, *, gather: Gather | None = None) -> None:
+    _KINDS[name] = Kind(name, title, None, gather=gather)
 
 
 def kind_of(name: str) -> Kind:

@@ -143,6 +143,7 @@ def settle_parent(parent_id: int | None) -> None:
     """Sum up the parts of a run that works in parts; when none is unfinished, finish it. Safe to call at any time."""
     if parent_id is None:
         return
+    from runs.actions import start_followers
     from runs.kinds import kind_of
 
     with transaction.atomic():
@@ -167,8 +168,8 @@ def settle_parent(parent_id: int | None) -> None:
             if kind.gather:
                 parent.result = kind.gather([part["result"] for part in parts])
         parent.save(update_fields=["state", "done", "total", "error", "result", "finished_at"])
-        if parent.state == Run.State.SUCCEEDED and kind_of(parent.kind).after:
-            kind_of(parent.kind).after(parent)
+        if parent.state == Run.State.SUCCEEDED:
+            start_followers(parent)
 
 
 class RunEvent(models.Model):

@@ -8,15 +8,18 @@ import subprocess
 import sys
 import threading
 import uuid
+import weakref
 from pathlib import Path
 
 from django.conf import settings
 
-from runs.actions import worker_lost
+from runs.actions import hand_back, worker_lost
 from runs.models import Run
 
 log = logging.getLogger("runs.worker")
 _local = threading.local()
+_children: "weakref.WeakSet[Child]" = weakref.WeakSet()
+_stopping = threading.Event()
 
 
 class Child:
@@ -33,6 +36,7 @@ class Child:
             [sys.executable, "-m", "runs.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
             cwd=settings.BASE_DIR, text=True, bufsize=1,
         )  # fmt: skip
+        _children.add(self)
         self.ready = bool(self.process.stdout.readline())
 
     def work_on(self, run: Run) -> int | None:
@@ -58,10 +62,17 @@ def _child() -> Child:
     return child
 
 
+def stop_children() -> None:
+    """This worker is told to end: its children end now, and their runs go back to the queue."""
+    _stopping.set()
+    for child in list(_children):
+        child.process.terminate()
+
+
 def advance(run_id: int) -> None:
     """Do the next piece of work of this run. Called for every message; most doubts end with doing nothing."""
     run = Run.objects.filter(pk=run_id).first()
-    if run is None or run.is_finished or run.state == Run.State.WAITING:
+    if run is None or run.is_finished or run.state == Run.State.WAITING or _stopping.is_set():
         return
     if run.state == Run.State.RUNNING and Run.objects.lapsed().filter(pk=run_id).exists():
         worker_lost(run.pk, run.fence, "its worker was not heard of any more")
@@ -70,7 +81,9 @@ def advance(run_id: int) -> None:
     if not run.claim(name):
         return
     status = _child().work_on(run)
-    if status is not None:
+    if status is not None and _stopping.is_set():
+        hand_back(run.pk, run.fence)
+    elif status is not None:
         worker_lost(run.pk, run.fence, f"{_how(status)}{log_tail(run.pk)}")
 
 

@@ -22,7 +22,7 @@ def state_chip(state: str) -> str:
 
 @register.filter
 def duration(seconds: float | None) -> str:
-    """"2.4 s", "3 min 12 s", "2 h 5 min"."""
+    """ "2.4 s", "3 min 12 s", "2 h 5 min"."""
     if seconds is None:
         return "–"
     if seconds < 60:

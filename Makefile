@@ -1,0 +1,45 @@
+# Everything starts here. `make run`: the platform on this machine. `make test`: the whole suite. `make loop`: the loop without a browser.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONSTRAINTS := requirements/constraints-$(if $(GPU),gpu,cpu).txt
+STAMP := $(VENV)/.installed-$(if $(GPU),gpu,cpu)
+QUIET_THREADS := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0
+
+.PHONY: run test loop setup check lock clean
+run: setup
+	@$(BIN)/python manage.py up
+
+test: setup
+	@$(QUIET_THREADS) $(BIN)/python -m pytest $(ARGS)
+
+loop: setup
+	@$(QUIET_THREADS) $(BIN)/python manage.py loop $(if $(QUICK),--quick) $(ARGS)
+
+# Builds .venv; does nothing while pyproject.toml and the constraints are what they were.
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "adproof needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": name another with PYTHON=")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing (about 3 minutes and 2.5 GB the first time) ..."
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=26' setuptools
+	@$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[ml,dev$(if $(GPU),$(comma)timm)]'
+	@touch $(STAMP)
+
+comma := ,
+
+# Fast checks: style, types, directions of import, and the tests that take seconds.
+check: setup
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check config accounts runs generation datasets_app rfnet_service training && $(BIN)/mypy && $(BIN)/lint-imports
+	@$(QUIET_THREADS) $(BIN)/python -m pytest -q -m 'not slow and not browser and not broker'
+
+# Resolve the newest versions that work together and write them down.
+lock:
+	@$(BIN)/python -m pip install --quiet uv
+	@for kind in cpu gpu; do \
+	  $(BIN)/uv pip compile -q --no-header --no-annotate --extra ml --extra dev --extra render $$( [ $$kind = gpu ] && echo --extra timm ) \
+	    -c requirements/torch-$$kind.txt pyproject.toml -o requirements/constraints-$$kind.txt; done
+
+clean:
+	rm -rf $(VENV) build *.egg-info

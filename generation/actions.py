@@ -1,0 +1,231 @@
+"""The verbs of this station: bring products in, have candidates drawn."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+
+from generation.blobs import blobs
+from generation.importing import Problem, ProductFile, from_csv, from_pictures
+from generation.models import Candidate, Generator, Product, Prompt, candidate_key
+from runs.actions import start_in_parts, start_run
+from runs.models import Run
+
+PART_SIZE = 16
+MAX_ATTEMPTS = 8
+MAX_CANDIDATES_A_RUN = 1_000_000
+
+
+@dataclass
+class ImportReport:
+    created: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    # Pictures without alpha wait for U2-Net: this run cuts them out.
+    cut_out_run: Run | None = None
+
+
+class CannotStart(ValueError):
+    """A run can't be started as asked; the message says what to change."""
+
+
+def import_product_files(
+    files: Iterable[tuple[str, bytes]], *, values: dict[str, Any] | None = None, user: Any = None
+) -> ImportReport:
+    """One product per picture. Bad files are listed in the report; the good ones are stored."""
+    return _store(from_pictures(files, values), user)
+
+
+def import_products_csv(data: bytes, pictures: Any, *, user: Any = None) -> ImportReport:
+    """One product per row of a CSV. Raises BadImport when the CSV as a whole can't be read."""
+    return _store(from_csv(data, pictures), user)
+
+
+def _store(items: Iterable[ProductFile | Problem], user: Any) -> ImportReport:
+    report = ImportReport()
+    waiting: list[dict[str, Any]] = []
+    for item in items:
+        if isinstance(item, Problem):
+            report.problems.append(item)
+        elif item.has_alpha:
+            getattr(report, save_product(item)).append(item.sku)
+        else:
+            waiting.append(
+                {
+                    "sku": item.sku,
+                    "title": item.title,
+                    "values": item.values,
+                    "where": item.where,
+                    "sha256": blobs().put(item.picture),
+                }
+            )
+    if waiting:
+        report.cut_out_run = start_run(
+            "cut_out",
+            {"items": waiting},
+            title=f"Cut out {len(waiting)} products",
+            user=user,
+            total=len(waiting),
+        )
+    return report
+
+
+def save_product(item: ProductFile, *, cut_out_by_model: bool = False) -> str:
+    """Create or update the product of this SKU; returns "created", "updated" or "unchanged"."""
+    values = {
+        "title": item.title, "image_sha256": blobs().put(item.picture), "width_px": item.width_px,
+        "height_px": item.height_px, "is_cut_out_by_model": cut_out_by_model, **item.values,
+    }  # fmt: skip
+    with transaction.atomic():
+        existing = Product.objects.select_for_update().filter(sku=item.sku).first()
+        if existing is None:
+            Product.objects.create(sku=item.sku, **values)
+            return "created"
+        changed = [name for name, value in values.items() if getattr(existing, name) != value]
+        for name in changed:
+            setattr(existing, name, values[name])
+        if changed:
+            existing.save(update_fields=changed)
+    return "updated" if changed else "unchanged"
+
+
+def register_generator(
+    name: str, kind: str, config: dict[str, Any], key: str, *, parent: Generator | None = None, note: str = ""
+) -> Generator:
+    return Generator.objects.get_or_create(
+        key=key, defaults={"name": name, "kind": kind, "config": config, "parent": parent, "note": note}
+    )[0]
+
+
+def put_in_use(generator: Generator) -> None:
+    with transaction.atomic():
+        list(Generator.objects.select_for_update().filter(is_in_use=True))
+        Generator.objects.filter(is_in_use=True).update(is_in_use=False)
+        Generator.objects.filter(pk=generator.pk).update(is_in_use=True)
+    generator.is_in_use = True
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one part of a generation run draws: one entry per image."""
+
+    generator: Generator
+    items: list[dict[str, Any]]
+
+
+def seed_of(base: int, product: Product, prompt: Prompt, number: int, attempt: int = 1) -> int:
+    """A seed for each image that depends on nothing but what is drawn: running a plan again draws the same."""
+    text = f"{base}/{product.pk}/{prompt.pk}/{number}/{attempt}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
+
+
+def plan_items(
+    products: Sequence[Product], prompts: Sequence[Prompt], per_pair: int, base_seed: int
+) -> list[dict[str, Any]]:
+    """Products x prompts x seeds, interleaved so that the first images show many products. Prompts of another category are left out."""
+    items = []
+    for number in range(per_pair):
+        for shift in range(len(prompts)):
+            for index, product in enumerate(products):
+                prompt = prompts[(index + shift) % len(prompts)]
+                if prompt.category and prompt.category != product.category:
+                    continue
+                items.append(
+                    {
+                        "product": product.pk,
+                        "prompt": prompt.pk,
+                        "number": number,
+                        "seed": seed_of(base_seed, product, prompt, number),
+                    }
+                )
+    return items
+
+
+def start_generation(
+    *,
+    products: Iterable[Product],
+    prompts: Iterable[Prompt],
+    per_pair: int = 1,
+    attempts: int = 1,
+    generator: Generator | None = None,
+    limit: int | None = None,
+    base_seed: int = 0,
+    user: Any = None,
+    then: list[list[Any]] | None = None,
+    then_each_part: list[list[Any]] | None = None,
+    part_size: int = PART_SIZE,
+) -> Run:
+    """Draw candidates for products x prompts x `per_pair` seeds, with up to `attempts` draws each (Recurrent Generation).
+
+    Raises CannotStart with what to change.
+    """
+    products = [product for product in products if not product.unsuitable]
+    prompts = [prompt for prompt in prompts if prompt.is_active]
+    generator = generator or Generator.objects.filter(is_in_use=True).first()
+    if not products:
+        raise CannotStart("No product to draw: choose at least one that is not flagged unsuitable.")
+    if not prompts:
+        raise CannotStart("No prompt to draw with: choose at least one active prompt.")
+    if generator is None:
+        raise CannotStart("No generator is in use: put one in use on the generators page.")
+    if not 1 <= attempts <= MAX_ATTEMPTS:
+        raise CannotStart(f"Attempts must lie between 1 and {MAX_ATTEMPTS}.")
+    if per_pair < 1 or len(products) * len(prompts) * per_pair > MAX_CANDIDATES_A_RUN:
+        raise CannotStart(
+            f"That makes {len(products) * len(prompts) * per_pair:,} images; 1 to {MAX_CANDIDATES_A_RUN:,} a run are allowed."
+        )
+    items = plan_items(products, prompts, per_pair, base_seed)[:limit]
+    if not items:
+        raise CannotStart("None of the chosen prompts fits the categories of the chosen products.")
+    kind = "generate_part" if attempts == 1 else "recurrent_part"
+    parts = [
+        {
+            "generator": generator.pk,
+            "items": items[at : at + part_size],
+            "attempts": attempts,
+            "base_seed": base_seed,
+            "then": then_each_part or [],
+        }
+        for at in range(0, len(items), part_size)
+    ]
+    title = (
+        f"Draw {len(items)} candidates"
+        if attempts == 1
+        else f"Draw {len(items)} candidates, up to {attempts} attempts each"
+    )
+    return start_in_parts(
+        "generate", kind, parts, params={"generator": generator.pk, "images": len(items), "attempts": attempts, "then": then or []},
+        title=title, user=user, sizes=[len(part["items"]) for part in parts],
+    )  # fmt: skip
+
+
+def key_of(product: Product, prompt: Prompt, generator: Generator, seed: int) -> str:
+    return candidate_key(
+        product_sha256=product.image_sha256, prompt=prompt.text, negative=prompt.negative_text,
+        image_scale=prompt.image_scale, generator=generator.key, seed=seed,
+    )  # fmt: skip
+
+
+def flag_unsuitable(product: Product, reason: str) -> None:
+    """The source picture is at fault: its candidates leave the queue of tasks and every later dataset version."""
+    product.unsuitable, product.unsuitable_reason = True, reason[:300]
+    product.save(update_fields=["unsuitable", "unsuitable_reason"])
+
+
+def start_perception(candidates: Iterable[Candidate], user: Any = None) -> Run | None:
+    """Depth and saliency for candidates that lack them."""
+    ids = [candidate.pk for candidate in candidates if not candidate.is_perceived]
+    if not ids:
+        return None
+    return start_run(
+        "perceive",
+        {"candidates": ids},
+        title=f"Depth and saliency of {len(ids)} candidates",
+        user=user,
+        total=len(ids),
+    )

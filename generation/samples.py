@@ -1,0 +1,83 @@
+"""What a fresh platform starts with: the sample catalogue, some prompts, the mini generator."""
+
+import hashlib
+import json
+from typing import Any
+
+from django.conf import settings
+
+from generation import actions
+from generation.importing import Problem, ProductFile, read_picture
+from generation.models import Generator, Prompt
+
+SAMPLE_SOURCE = "adproof-samples"
+
+
+def import_catalogue() -> int:
+    """The rendered sample products; safe to run again."""
+    from adproof.adworld.catalogue import products
+
+    made = 0
+    for entry in products():
+        item = read_picture(entry.path.name, entry.path.read_bytes(), entry.sku, entry.title, {
+            "description": entry.description, "category": entry.category, "source": SAMPLE_SOURCE,
+            "license": "CC0", "size_cm": list(entry.size_cm),
+        })  # fmt: skip
+        if isinstance(item, Problem):
+            raise RuntimeError(f"the shipped catalogue is damaged: {item}")
+        assert isinstance(item, ProductFile)
+        made += actions.save_product(item) == "created"
+    return made
+
+
+def make_prompts() -> None:
+    for name, text in SAMPLE_PROMPTS:
+        Prompt.objects.get_or_create(name=name, defaults={"text": text, "image_scale": 0.5})
+
+
+def mini_generator() -> Generator:
+    """The shipped small diffusion model, put in use when nothing else is."""
+    config: dict[str, Any] = {"kind": "mini", "model": "mini"}
+    key = hashlib.sha256(json.dumps(config, sort_keys=True).encode() + weights_digest().encode()).hexdigest()
+    generator = actions.register_generator(
+        "mini", "mini", config, key, note="The small diffusion model that ships with Adproof."
+    )
+    if not Generator.objects.filter(is_in_use=True).exists():
+        actions.put_in_use(generator)
+    return generator
+
+
+def weights_digest() -> str:
+    digest = hashlib.sha256()
+    folder = settings.MODEL_SETS_DIR / "mini" / "generator"
+    for path in sorted(folder.rglob("*.safetensors")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _prompt(
+    kind: str, material: str, background: str, references: tuple[str, ...] = (), light: str = "soft light"
+) -> str:
+    from adproof.adworld.words import compose_prompt
+
+    return compose_prompt(kind, material, background, references, light)
+
+
+SAMPLE_PROMPTS = [
+    ("Light wood, beige wall", _prompt("table", "light wood", "beige", ("cup",))),
+    ("Marble, white wall", _prompt("table", "white marble", "white", ("bottle",))),
+    ("Dark wood, green wall", _prompt("table", "dark wood", "green", ("books",), "warm light")),
+    ("Garden table", _prompt("table", "light wood", "garden", (), "light from the left")),
+    ("City window", _prompt("table", "black glass", "city", ("cup",), "light from the right")),
+    ("Living room floor", _prompt("floor", "light wood", "room", ("sofa",), "warm light")),
+    ("Grey studio floor", _prompt("floor", "grey concrete", "grey")),
+    ("Kitchen tiles", _prompt("floor", "white tiles", "blue", ("chair",))),
+    ("Lawn under the sky", _prompt("floor", "green grass", "sky", ("ball",), "light from the left")),
+    ("Beach", _prompt("floor", "sand", "sky", (), "warm light")),
+    ("Shelf, pink wall", _prompt("shelf", "light wood", "pink", ("plant",))),
+    ("Shelf, dark wall", _prompt("shelf", "dark wood", "dark", ("lamp",), "warm light")),
+    ("Podium on blue", _prompt("podium", "white marble", "blue")),
+    ("Podium on yellow", _prompt("podium", "grey concrete", "yellow", (), "light from the right")),
+    ("Blue cloth", _prompt("table", "blue cloth", "white", ("teddy",))),
+    ("Red cloth", _prompt("table", "red cloth", "beige", (), "warm light")),
+]

@@ -1,0 +1,106 @@
+"""The kinds of run of this station."""
+
+from typing import Any
+
+from generation.blobs import blobs
+from runs.context import RunContext
+from runs.kinds import kind, kind_in_parts
+
+
+def _sum_of_parts(results: list[dict[str, Any]]) -> dict[str, Any]:
+    keys = {key for result in results for key in result}
+    return {key: sum(result.get(key, 0) for result in results) for key in sorted(keys)}
+
+
+kind_in_parts("generate", "Draw candidates", gather=_sum_of_parts)
+
+
+@kind("generate_part", "Draw candidates (part)")
+def generate_part(ctx: RunContext) -> dict[str, Any]:
+    from generation.drawing import batches, draw_batch, items_of
+    from generation.models import Generator
+
+    generator = Generator.objects.get(pk=ctx.params["generator"])
+    items = items_of(ctx.params)
+    candidates = []
+    for batch in batches(items):
+        ctx.stop_if_asked()
+        candidates += draw_batch(ctx, generator, batch)
+        ctx.progress(len(candidates), len(items), force=True)
+    return {
+        "images": len(candidates),
+        "seconds": round(sum(candidate.seconds for candidate in candidates), 2),
+    }
+
+
+@kind("perceive", "Depth and saliency")
+def perceive(ctx: RunContext) -> dict[str, Any]:
+    """For candidates that came without them (imported ones)."""
+    from adproof.perception.pictures import depth_to_png, open_picture, saliency_to_png
+    from generation import runtime
+    from generation.drawing import DEPTH_MODEL, SALIENCY_MODEL
+    from generation.models import Candidate
+
+    ids = ctx.params["candidates"]
+    for at in range(0, len(ids), 8):
+        ctx.stop_if_asked()
+        rows = [row for row in Candidate.objects.filter(pk__in=ids[at : at + 8]) if not row.is_perceived]
+        images = [open_picture(blobs().get(row.image_sha256))[..., :3] for row in rows]
+        if images:
+            depths, saliencies = runtime.depth()(images), runtime.saliency()(images)
+            for row, depth, saliency in zip(rows, depths, saliencies, strict=True):
+                row.depth_sha256, row.depth_model = blobs().put(depth_to_png(depth)), DEPTH_MODEL
+                row.saliency_sha256, row.saliency_model = (
+                    blobs().put(saliency_to_png(saliency)),
+                    SALIENCY_MODEL,
+                )
+            with ctx.writing():
+                Candidate.objects.bulk_update(
+                    rows, ["depth_sha256", "depth_model", "saliency_sha256", "saliency_model"]
+                )
+        ctx.progress(at + len(images), len(ids))
+    return {"candidates": len(ids)}
+
+
+@kind("cut_out", "Cut products out")
+def cut_out(ctx: RunContext) -> dict[str, Any]:
+    """Products whose picture has no alpha: U2-Net finds the object. What it can't find is listed, not fatal."""
+    from adproof.perception.cutout import cut_out as cut
+
+    from adproof.perception.pictures import open_picture, picture_to_png
+    from generation import runtime
+    from generation.actions import save_product
+    from generation.importing import ProductFile
+    from generation.models import ImportProblem
+
+    made = left_out = 0
+    items = ctx.params["items"]
+    for number, item in enumerate(items, start=1):
+        ctx.stop_if_asked()
+        try:
+            rgba = cut(open_picture(blobs().get(item["sha256"]))[..., :3], runtime.saliency())
+        except ValueError as error:
+            with ctx.writing():
+                ImportProblem.objects.get_or_create(
+                    run=ctx.run, where=item["where"][:300], problem=str(error)[:500]
+                )
+            ctx.log(f"{item['where']}: {error}", "warning")
+            left_out += 1
+            continue
+        with ctx.writing():
+            save_product(
+                ProductFile(
+                    item["where"],
+                    item["sku"],
+                    item["title"],
+                    picture_to_png(rgba),
+                    True,
+                    rgba.shape[1],
+                    rgba.shape[0],
+                    item["values"],
+                ),
+                cut_out_by_model=True,
+            )
+        made += 1
+        ctx.progress(number, len(items))
+    return {"products": made, "left_out": left_out}

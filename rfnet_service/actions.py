@@ -1,0 +1,59 @@
+"""Promote checkpoints, score candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from generation.models import Candidate
+from rfnet_service.models import Checkpoint, Verdict
+from runs.actions import start_in_parts
+from runs.models import Run
+
+PART_SIZE = 128
+
+
+class CannotScore(ValueError):
+    """The message says what to do first."""
+
+
+def promoted() -> Checkpoint | None:
+    return Checkpoint.objects.filter(is_promoted=True).first()
+
+
+def promote(checkpoint: Checkpoint) -> None:
+    """Put this RFNet in use instead of the one that is. The earlier one stays, and can be promoted again."""
+    with transaction.atomic():
+        list(Checkpoint.objects.select_for_update().filter(is_promoted=True))
+        Checkpoint.objects.filter(is_promoted=True).update(is_promoted=False)
+        Checkpoint.objects.filter(pk=checkpoint.pk).update(is_promoted=True, promoted_at=timezone.now())
+    checkpoint.refresh_from_db()
+
+
+def unscored(checkpoint: Checkpoint) -> QuerySet[Candidate]:
+    judged = Verdict.objects.filter(checkpoint=checkpoint).values("candidate")
+    return Candidate.objects.perceived().usable().exclude(pk__in=judged)
+
+
+def start_scoring(checkpoint: Checkpoint, candidates: Iterable[int] | None = None, *, user: Any = None,
+                  then: list[list[Any]] | None = None) -> Run:  # fmt: skip
+    """Verdicts of this checkpoint on all candidates that lack one (or on those given)."""
+    ids = (
+        list(candidates)
+        if candidates is not None
+        else list(unscored(checkpoint).order_by("pk").values_list("pk", flat=True))
+    )
+    if not ids:
+        raise CannotScore("Every candidate has this checkpoint's verdict already.")
+    parts = [
+        {"checkpoint": checkpoint.pk, "candidates": ids[at : at + PART_SIZE]}
+        for at in range(0, len(ids), PART_SIZE)
+    ]
+    return start_in_parts(
+        "score", "score_part", parts, params={"checkpoint": checkpoint.pk, "then": then or []}, sizes=[len(part["candidates"]) for part in parts],
+        title=f"{checkpoint.name} judges {len(ids)} candidates", user=user, key=f"score/{checkpoint.pk}",
+    )  # fmt: skip

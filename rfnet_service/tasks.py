@@ -1,0 +1,101 @@
+"""RFNet's work: judge candidates, and draw with its judgement (Recurrent Generation)."""
+
+from typing import Any
+
+from runs.context import BadInput, RunContext
+from runs.kinds import kind, kind_in_parts
+
+kind_in_parts(
+    "score",
+    "RFNet judges candidates",
+    gather=lambda results: {"verdicts": sum(r.get("verdicts", 0) for r in results)},
+)
+
+
+@kind("score_part", "RFNet judges candidates (part)")
+def score_part(ctx: RunContext) -> dict[str, Any]:
+    from generation.models import Candidate
+    from rfnet_service.judging import judge
+    from rfnet_service.models import Checkpoint
+
+    checkpoint = Checkpoint.objects.get(pk=ctx.params["checkpoint"])
+    candidates = list(
+        Candidate.objects.filter(pk__in=ctx.params["candidates"])
+        .perceived()
+        .select_related("product")
+        .order_by("pk")
+    )
+    for at in range(0, len(candidates), 32):
+        ctx.stop_if_asked()
+        judge(ctx, checkpoint, candidates[at : at + 32])
+        ctx.progress(at + 32, len(candidates), force=True)
+    return {"verdicts": len(candidates)}
+
+
+@kind("recurrent_part", "Recurrent Generation (part)")
+def recurrent_part(ctx: RunContext) -> dict[str, Any]:
+    """Draw, perceive, judge; what RFNet calls available stops, the rest is drawn again, up to `attempts` times.
+
+    Every attempt is kept as a candidate of the same draw, with its attempt number.
+    """
+    from dataclasses import replace
+
+    from generation.actions import seed_of
+    from generation.drawing import batches, draw_batch, items_of
+    from generation.models import Generator
+    from rfnet_service.actions import promoted
+    from rfnet_service.judging import judge
+
+    checkpoint = promoted()
+    if checkpoint is None:
+        raise BadInput(
+            "Recurrent Generation needs an RFNet to judge: train one and promote it, then resume this run."
+        )
+    generator = Generator.objects.get(pk=ctx.params["generator"])
+    items = items_of(ctx.params)
+    numbers = {item.draw: planned["number"] for item, planned in zip(items, ctx.params["items"], strict=True)}
+    available_at: list[int] = []
+    images, done = 0, 0
+    for batch in batches(items):
+        waiting = list(batch)
+        for attempt in range(1, ctx.params["attempts"] + 1):
+            ctx.stop_if_asked()
+            candidates = draw_batch(ctx, generator, waiting)
+            verdicts = judge(ctx, checkpoint, candidates)
+            images += len(candidates)
+            available_at += [attempt for verdict in verdicts if verdict.label == 0]
+            waiting = [
+                replace(
+                    item,
+                    attempt=attempt + 1,
+                    seed=seed_of(
+                        ctx.params["base_seed"], item.product, item.prompt, numbers[item.draw], attempt + 1
+                    ),
+                )
+                for item, verdict in zip(waiting, verdicts, strict=True)
+                if verdict.label != 0
+            ]
+            if not waiting:
+                break
+        done += len(batch)
+        ctx.progress(done, len(items), force=True)
+    result = {"draws": len(items), "images": images, "available": len(available_at)}
+    for attempt in range(1, ctx.params["attempts"] + 1):
+        result[f"available_by_{attempt}"] = sum(at <= attempt for at in available_at)
+    return result
+
+
+@kind("score_all", "RFNet judges what it has not judged", queue="light")
+def score_all(ctx: RunContext) -> dict[str, Any]:
+    """Start the scoring of every candidate that lacks the verdict of the RFNet in use."""
+    from rfnet_service.actions import CannotScore, promoted, start_scoring
+
+    checkpoint = promoted()
+    if checkpoint is None:
+        raise BadInput("No RFNet is in use: train one and promote it.")
+    try:
+        run = start_scoring(checkpoint, user=ctx.run.created_by, then=ctx.params.get("after_scoring"))
+    except CannotScore as nothing:
+        ctx.log(str(nothing))
+        return {"verdicts": 0}
+    return {"started": run.pk}

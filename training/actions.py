@@ -1,0 +1,168 @@
+"""Start trainings and rounds of active learning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from django.db import transaction
+from django.db.models import Max
+
+from adproof.acquisition.picking import pick
+from adproof.shards.splits import split_of
+from annotation.actions import add_tasks
+from annotation.models import Project, Task
+from datasets_app.models import DatasetVersion, default_shares
+from generation.models import Candidate, Generator
+from rfnet_service.actions import promoted
+from rfnet_service.models import Checkpoint, Verdict
+from runs.actions import start_run
+from runs.models import Run
+from training.models import Round, Training
+
+DATASET = (
+    "ads"  # the dataset that rounds feed; its splits decide which products active learning may choose from
+)
+POOL_LIMIT = 200_000
+
+
+class CannotTrain(ValueError):
+    """The message says what to change."""
+
+
+def start_training(training: Training, *, user: Any = None, then: list[list[Any]] | None = None) -> Run:
+    """Check what goes in, save the training and start its run. Raises CannotTrain."""
+    check_training(training)
+    with transaction.atomic():
+        training.created_by = training.created_by or (
+            user if user is not None and user.is_authenticated else None
+        )
+        training.save()
+        title = (
+            f"Train RFNet on {training.dataset_version}"
+            if training.kind == "rfnet"
+            else f"Tune {training.generator} on the feedback of {training.feedback}"
+        )
+        run = start_run(
+            f"train_{training.kind}", {"training": training.pk, "then": then or []}, title=title, user=user
+        )
+        training.run = run
+        training.save(update_fields=["run"])
+    return run
+
+
+def check_training(training: Training) -> None:
+    if not isinstance(training.config, dict):
+        raise CannotTrain('The settings must be a JSON object, such as {"epochs": 5}.')
+    if training.kind == "rfnet":
+        version = training.dataset_version
+        if version is None:
+            raise CannotTrain("Choose the dataset version that RFNet learns from.")
+        if version.state != DatasetVersion.State.WRITTEN:
+            raise CannotTrain(f"{version} is frozen but not written yet: wait for its run, or resume it.")
+        if not (Path(version.uri) / "manifest.json").is_file():
+            raise CannotTrain(
+                f"The files of {version} are not at {version.uri} any more: write the version again."
+            )
+        return
+    if training.generator is None or training.feedback is None:
+        raise CannotTrain("RFFT needs a generator to tune and an RFNet whose feedback it follows.")
+
+
+def open_round(project: Project, *, count: int, strategy: str = "margin", random_share: float = 0.1, holdout_share: float = 0.3,
+               per_product_cap: int = 6, seed: int = 0, dataset: str = DATASET) -> Round:  # fmt: skip
+    """Pick what people label next, and give it to them as tasks.
+
+    Products of the validation and test splits are a holdout that no model's doubt ever chooses from: `holdout_share` of the
+    picks are drawn from them at random, so that figures measured there stay honest. The rest goes to the candidates that
+    the RFNet in use is least sure of, with a random share; without an RFNet the products are covered evenly.
+    """
+    rng = np.random.default_rng(seed)
+    checkpoint = promoted()
+    newest = DatasetVersion.objects.filter(name=dataset).order_by("-number").first()
+    shares = newest.shares if newest else default_shares()
+    taken = Task.objects.filter(project=project).values("candidate")
+    pool = list(
+        Candidate.objects.perceived()
+        .usable()
+        .exclude(pk__in=taken)
+        .order_by("-pk")
+        .values_list("pk", "product_id", "product__sku")[:POOL_LIMIT]
+    )
+    split = [split_of(sku, dataset, shares) for _, _, sku in pool]
+    holdout = [row for row, name in zip(pool, split, strict=True) if name != "train"]
+    rest = [row for row, name in zip(pool, split, strict=True) if name == "train"]
+    n_holdout = min(len(holdout), round(count * holdout_share))
+    picks = _picks(holdout, n_holdout, rng, "random", 1.0, None, None)
+    picks += _picks(
+        rest, min(len(rest), count - n_holdout), rng, strategy, random_share, checkpoint, per_product_cap
+    )
+    with transaction.atomic():
+        number = (
+            (Round.objects.select_for_update().aggregate(top=Max("number"))["top"] or 0) + 1
+            if Round.objects.exists()
+            else 1
+        )
+        made = Round.objects.create(
+            number=number, project=project, strategy=strategy if checkpoint else "cover", random_share=random_share, seed=seed,
+            picked_by=checkpoint, picked_count=len(picks), summary={"pool": len(pool), "picked": _reasons(picks)},
+        )  # fmt: skip
+        add_tasks(project, picks, number)
+    return made
+
+
+def _picks(rows: list[tuple[int, int, str]], n: int, rng: np.random.Generator, strategy: str, random_share: float,
+           checkpoint: Checkpoint | None, cap: int | None) -> list[dict[str, Any]]:  # fmt: skip
+    if not rows or n <= 0:
+        return []
+    if checkpoint is not None:
+        judged = dict(
+            Verdict.objects.filter(
+                checkpoint=checkpoint, candidate__in=[pk for pk, _, _ in rows]
+            ).values_list("candidate_id", "probs")
+        )
+        known = [row for row in rows if row[0] in judged]
+        if strategy != "random" and len(known) >= n:
+            probs = np.array([judged[pk] for pk, _, _ in known])
+            probs /= probs.sum(axis=1, keepdims=True)
+            return _as_picks(
+                known,
+                pick(
+                    probs, np.array([product for _, product, _ in known]), n, rng, random_share, cap, strategy
+                ),
+            )
+    if strategy == "random":
+        places = rng.choice(len(rows), size=n, replace=False)
+        return [
+            {
+                "candidate": rows[at][0],
+                "reason": "random holdout",
+                "score": None,
+                "inclusion_probability": n / len(rows),
+                "priority": 0.5,
+            }
+            for at in places
+        ]
+    return _as_picks(rows, pick(None, np.array([product for _, product, _ in rows]), n, rng))
+
+
+def _as_picks(rows: list[tuple[int, int, str]], picked: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "candidate": rows[at][0], "reason": reason, "score": float(score), "inclusion_probability": float(chance),
+            "priority": float(score),
+        }
+        for at, score, reason, chance in zip(picked.index, picked.score, picked.reason, picked.inclusion_probability, strict=True)
+    ]  # fmt: skip
+
+
+def _reasons(picks: list[dict[str, Any]]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for one in picks:
+        counts[one["reason"]] = counts.get(one["reason"], 0) + 1
+    return counts
+
+
+def tuned_name(base: Generator, training: Training) -> str:
+    return f"{base.name} tuned by training {training.pk}"
