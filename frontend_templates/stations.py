@@ -89,7 +89,7 @@ def _products(user: Any, n: Numbers) -> Station:
     empty = not n.products
     detail = some(n.prompts, "prompt") + (f", {n.unsuitable:,} unsuitable" if n.unsuitable else "")
     if n.products and not n.prompts:
-        step, action = "No prompt yet: write one to draw with.", _action("Write a prompt", _page(user, "edit_products", "prompt_create"))
+        step, action = "No prompt yet: write one to draw with.", _action("Write a prompt", _page(user, "generate", "prompt_create"))
     else:
         step = "Nothing to advertise yet: bring products in." if empty else "More products make the judge sturdier."
         action = _action("Add products", _page(user, "edit_products", "product_import"))

@@ -2,6 +2,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
 from frontend_templates.numbers import numbers
@@ -17,7 +18,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """handler400 of the root urlconf. Too large a request comes here too."""
-    if isinstance(exception, (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent)):
-        return render(request, "413.html", status=413)
-    return render(request, "400.html", status=400)
+    """handler400 of the root urlconf. Too large a request comes here too; it may have no session and no user yet."""
+    too_much = isinstance(exception, (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent))
+    status = 413 if too_much else 400
+    return HttpResponse(render_to_string(f"{status}.html"), status=status)

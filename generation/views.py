@@ -1,0 +1,217 @@
+from typing import Any
+
+from django.apps import apps
+from django.contrib import messages
+from django.db.models import Avg, Count, Prefetch, Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.roles import requires
+from adproof.labels import TITLES
+from config.paging import newest_first
+from generation import actions
+from generation.forms import (
+    CandidateFilter,
+    CsvForm,
+    GenerateForm,
+    PicturesForm,
+    PromptForm,
+    UnsuitableForm,
+    categories,
+)
+from generation.importing import BadImport, Problem, ZipPictures
+from generation.models import Candidate, CandidateQuerySet, Generator, Product, Prompt
+
+PAGE_SIZE = 36
+
+
+def with_labels(rows: CandidateQuerySet) -> CandidateQuerySet:
+    """What a candidate's card shows, in a constant number of queries: its consensus and the verdict in use."""
+    in_use = apps.get_model("rfnet_service", "Verdict").objects.filter(checkpoint__is_promoted=True)
+    return rows.select_related("product", "generator", "consensus").prefetch_related(
+        Prefetch("verdicts", queryset=in_use, to_attr="verdicts_in_use")
+    )
+
+
+def page_or_part(request: HttpRequest, template: str, context: dict[str, Any], part: str = "rows") -> HttpResponse:
+    return render(request, f"{template}#{part}" if request.htmx else template, context)
+
+
+@requires("see_candidates")
+@require_safe
+def products(request: HttpRequest) -> HttpResponse:
+    query, category = request.GET.get("q", "").strip()[:200], request.GET.get("category", "")[:80]
+    rows = Product.objects.all()
+    if query:
+        rows = rows.filter(Q(title__icontains=query) | Q(sku__icontains=query) | Q(description__icontains=query))
+    if category:
+        rows = rows.filter(category=category)
+    context = {"page": newest_first(request, rows, PAGE_SIZE), "q": query, "category": category, "categories": categories()}
+    return page_or_part(request, "generation/products.html", context)
+
+
+@requires("see_candidates")
+@require_safe
+def product(request: HttpRequest, pk: int) -> HttpResponse:
+    product = get_object_or_404(Product, pk=pk)
+    page = newest_first(request, with_labels(product.candidates.all()), PAGE_SIZE)
+    context = {"product": product, "page": page, "form": UnsuitableForm()}
+    if request.htmx:
+        return render(request, "generation/candidates.html#rows", context)
+    return render(request, "generation/product.html", context)
+
+
+@requires("edit_products")
+@require_POST
+def product_unsuitable(request: HttpRequest, pk: int) -> HttpResponse:
+    product = get_object_or_404(Product, pk=pk)
+    form = UnsuitableForm(request.POST)
+    if form.is_valid():
+        actions.flag_unsuitable(product, form.cleaned_data["reason"])
+        messages.success(request, "Flagged. Its candidates leave the queue and every later dataset version.")
+    else:
+        messages.error(request, " ".join(form.errors["reason"]))
+    return redirect("product", pk)
+
+
+@requires("edit_products")
+@require_http_methods(["GET", "HEAD", "POST"])
+def product_import(request: HttpRequest) -> HttpResponse:
+    """Two forms on one page; whatever can be stored is stored, and the rest is listed with what to do."""
+    by_csv = "table" in request.FILES or request.POST.get("form") == "csv"
+    pictures = PicturesForm(request.POST, request.FILES) if request.method == "POST" and not by_csv else PicturesForm()
+    table = CsvForm(request.POST, request.FILES) if request.method == "POST" and by_csv else CsvForm()
+    report, too_large = None, []
+    if pictures.is_bound and pictures.is_valid():
+        too_large = pictures.too_large()
+        report = actions.import_product_files(pictures.files_to_import(), values=pictures.values, user=request.user)
+    elif table.is_bound and table.is_valid():
+        try:
+            report = actions.import_products_csv(
+                table.cleaned_data["table"].read(), ZipPictures(table.cleaned_data["pictures"].read()), user=request.user
+            )
+        except BadImport as problem:
+            table.add_error(None, str(problem)[:1].upper() + str(problem)[1:])
+    problems: list[str | Problem] = [*too_large, *(report.problems if report else [])]
+    if report and not problems and report.cut_out_run is None:
+        messages.success(request, import_sentence(report))
+        return redirect("products")
+    context = {
+        "pictures": pictures, "table": table, "report": report, "problems": problems,
+        "sentence": import_sentence(report) if report else "", "categories": categories(),
+    }  # fmt: skip
+    refused = request.method == "POST" and report is None
+    return render(request, "generation/product_import.html", context, status=422 if refused else 200)
+
+
+def import_sentence(report: actions.ImportReport) -> str:
+    counts = [(len(report.created), "new"), (len(report.updated), "updated"), (len(report.unchanged), "already there")]
+    said = ", ".join(f"{count:,} {word}" for count, word in counts if count)
+    return f"Products: {said}." if said else "No product was stored."
+
+
+@requires("see_candidates")
+@require_safe
+def prompts(request: HttpRequest) -> HttpResponse:
+    return render(request, "generation/prompts.html", {"prompts": Prompt.objects.order_by("-is_active", "name")})
+
+
+@requires("generate")
+@require_http_methods(["GET", "HEAD", "POST"])
+def prompt_edit(request: HttpRequest, pk: int | None = None) -> HttpResponse:
+    prompt = get_object_or_404(Prompt, pk=pk) if pk else None
+    form = PromptForm(request.POST if request.method == "POST" else None, instance=prompt)
+    if form.is_bound and form.is_valid():
+        form.save()
+        messages.success(request, f"“{form.cleaned_data['name']}” is saved.")
+        return redirect("prompts")
+    name = Prompt.objects.get(pk=pk).name if pk else ""
+    context = {"form": form, "name": name, "categories": categories()}
+    return render(request, "generation/prompt.html", context, status=422 if form.is_bound else 200)
+
+
+@requires("see_candidates")
+@require_safe
+def generators(request: HttpRequest) -> HttpResponse:
+    rows = Generator.objects.select_related("parent").annotate(candidate_count=Count("candidates")).order_by("-is_in_use", "-pk")
+    return render(request, "generation/generators.html", {"generators": rows})
+
+
+@requires("promote")
+@require_POST
+def generator_use(request: HttpRequest, pk: int) -> HttpResponse:
+    generator = get_object_or_404(Generator, pk=pk)
+    actions.put_in_use(generator)
+    messages.success(request, f"{generator} draws from now on.")
+    return redirect("generators")
+
+
+@requires("see_candidates")
+@require_safe
+def candidates(request: HttpRequest) -> HttpResponse:
+    form = CandidateFilter(request.GET)
+    page = newest_first(request, with_labels(form.narrow(Candidate.objects.all())), PAGE_SIZE)
+    return page_or_part(request, "generation/candidates.html", {"form": form, "page": page})
+
+
+@requires("see_candidates")
+@require_safe
+def candidate(request: HttpRequest, pk: int) -> HttpResponse:
+    rows = Candidate.objects.select_related("product", "prompt", "generator", "run", "consensus")
+    candidate = get_object_or_404(rows, pk=pk)
+    attempts = list(with_labels(Candidate.objects.filter(draw=candidate.draw)).order_by("attempt", "pk"))
+    verdicts = candidate.verdicts.select_related("checkpoint").order_by("-checkpoint__is_promoted", "-pk")[:10]
+    annotations = []
+    if request.user.may("see_quality"):
+        annotations = list(candidate.annotations.select_related("annotator").order_by("-created_at")[:50])
+    consensus = getattr(candidate, "consensus", None)
+    context = {
+        "candidate": candidate,
+        "attempts": attempts if len(attempts) > 1 else [],
+        "consensus": consensus,
+        "consensus_bars": bars(consensus.posterior) if consensus else [],
+        "verdicts": [{"row": verdict, "bars": bars(verdict.probs)} for verdict in verdicts],
+        "annotations": annotations,
+    }
+    return render(request, "generation/candidate.html", context)
+
+
+def bars(probabilities: list[float]) -> list[dict[str, Any]]:
+    return [{"label": int(label), "title": title, "p": probabilities[label]} for label, title in TITLES.items()]
+
+
+@requires("generate")
+@require_http_methods(["GET", "HEAD", "POST"])
+def generate(request: HttpRequest) -> HttpResponse:
+    """The form; htmx posts it while it is filled in, and gets back how much that would make."""
+    product = Product.objects.filter(pk=request.GET["product"]).first() if request.GET.get("product", "").isdigit() else None
+    initial = {"skus": product.sku if product else "", "most_products": None if product else 12}
+    form = GenerateForm(request.POST if request.method == "POST" else None, initial=initial)
+    generator = Generator.objects.filter(is_in_use=True).first()
+    context: dict[str, Any] = {"form": form, "generator": generator, "prompts": Prompt.objects.filter(is_active=True).exists()}
+    if form.is_bound and form.is_valid():
+        if request.htmx:
+            return render(request, "generation/generate.html#estimate", {**context, **estimate(form, generator)})
+        chosen = form.cleaned_data
+        try:
+            run = actions.start_generation(
+                products=form.products(), prompts=chosen["prompts"], per_pair=chosen["per_pair"],
+                attempts=chosen["attempts"], base_seed=chosen["base_seed"], user=request.user,
+            )  # fmt: skip
+        except actions.CannotStart as problem:
+            form.add_error(None, str(problem))
+        else:
+            return redirect(reverse("run", args=[run.pk]))
+    if request.htmx:
+        return render(request, "generation/generate.html#estimate", context)
+    return render(request, "generation/generate.html", context, status=422 if form.is_bound else 200)
+
+
+def estimate(form: GenerateForm, generator: Generator | None) -> dict[str, Any]:
+    """How many images, and how long at the pace of the last ones of this generator (None: not known yet)."""
+    images = form.images()
+    newest = Candidate.objects.filter(generator=generator).order_by("-pk")[:100]
+    pace_s = Candidate.objects.filter(pk__in=newest.values("pk")).aggregate(mean=Avg("seconds"))["mean"]
+    return {"images": images, "seconds": images * pace_s if pace_s else None}
