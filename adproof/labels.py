@@ -28,11 +28,11 @@ TITLES: dict[Label, str] = {
 }
 
 RULES: dict[Label, str] = {
-    Label.AVAILABLE: "Fit to advertise with: it stands on something, in its true size, stands out, and has its own shape.",
-    Label.SPACE_MISMATCH: "The product floats, sinks in, or hangs over an edge: it could not stand like this.",
+    Label.AVAILABLE: "Fit to advertise with: well placed, in its true size, easy to see, in its own shape.",
+    Label.SPACE_MISMATCH: "The product floats, sinks in, or hangs over an edge: it could not stand so.",
     Label.SIZE_MISMATCH: "The product is far too big or too small beside the things around it.",
-    Label.INDISTINCTIVENESS: "The product does not stand out: the background is too busy or of the same colours.",
-    Label.SHAPE_HALLUCINATION: "The background adds a part the product does not have: a base, stand, leg, handle or top.",
+    Label.INDISTINCTIVENESS: "The product does not stand out: the background is too busy or of like colours.",
+    Label.SHAPE_HALLUCINATION: "The background adds a part to it: a base, stand, leg, handle or top.",
 }
 
 # RF1M's release, its papers and annotators' exports write the names in these ways.

@@ -1,8 +1,11 @@
-"""`python -m adproof.adworld sheet OUT [--kind judge]` draws examples; `... rate` prints scenes per second."""
+"""`python -m adproof.adworld sheet OUT [--kind judge]` draws examples; `... rate` prints scenes per
+second."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -14,25 +17,39 @@ from adproof.adworld.scenes import Scene, World
 from adproof.labels import TITLES, Label
 
 COLUMNS = 8
+STRIP = 46
+NEAR_MISS = "#e8820c"
 
 
 def sheet(world: World, seed: int, columns: int = COLUMNS) -> Image.Image:
-    """A row of scenes per label, each with the product's own cut-out in its corner; near-misses have an orange frame."""
+    """A row of scenes per label, with the product's own cut-out and caption below each; near-misses are
+    framed."""
     rng = np.random.default_rng(seed)
-    tile, gap, title = world.size, 6, 22
-    out = Image.new("RGB", (columns * (tile + gap) + gap, len(Label) * (tile + title + gap)), "white")
+    tile, gap, head = world.size, 6, 22
+    height = head + tile + STRIP + gap
+    out = Image.new("RGB", (columns * (tile + gap) + gap, len(Label) * height), "white")
     pen = ImageDraw.Draw(out)
-    font = ImageFont.load_default(14)
     for row, label in enumerate(Label):
-        top = row * (tile + title + gap)
-        pen.text((gap, top + 3), TITLES[label], fill="#222222", font=font)
+        pen.text((gap, row * height + 3), TITLES[label], fill="#222222", font=ImageFont.load_default(14))
         for column in range(columns):
             scene = world.draw(rng, label)
-            x, y = gap + column * (tile + gap), top + title
+            x, y = gap + column * (tile + gap), row * height + head
             if scene.attributes["near_miss"]:
-                pen.rectangle([x - 3, y - 3, x + tile + 2, y + tile + 2], fill="#e8820c")
+                pen.rectangle([x - 3, y - 3, x + tile + 2, y + tile + 2], fill=NEAR_MISS)
             out.paste(Image.fromarray(scene.image), (x, y))
+            _explain(out, pen, scene, x, y + tile + 4)
     return out
+
+
+def _explain(out: Image.Image, pen: ImageDraw.ImageDraw, scene: Scene, x: int, y: int) -> None:
+    own = Image.fromarray(scene.product_rgba)
+    own = own.crop(own.getbbox())
+    own.thumbnail((STRIP - 6, STRIP - 6), Image.Resampling.LANCZOS)
+    out.paste(own, (x + (STRIP - own.width) // 2, y + (STRIP - 6 - own.height) // 2), own)
+    lines = textwrap.wrap(scene.caption, 18)[:4]
+    pen.multiline_text(
+        (x + STRIP + 2, y), "\n".join(lines), fill="#444444", font=ImageFont.load_default(9), spacing=1
+    )
 
 
 def rate(world: World, count: int, seed: int) -> tuple[float, list[Scene]]:
@@ -64,7 +81,7 @@ def main() -> None:
         sheet(world, arguments.seed).save(arguments.out, quality=88)
     else:
         speed, _ = rate(world, arguments.count, arguments.seed)
-        print(f"{speed:.1f} scenes/s at {arguments.size} px")
+        sys.stdout.write(f"{speed:.1f} scenes/s at {arguments.size} px\n")
 
 
 if __name__ == "__main__":

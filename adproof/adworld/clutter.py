@@ -1,4 +1,5 @@
-"""Backgrounds against which a product is lost: like colours, or too much going on; and their harmless near-misses."""
+"""Backgrounds against which a product is lost: like colours, or too much going on; and their harmless
+near-misses."""
 
 from __future__ import annotations
 
@@ -20,22 +21,32 @@ def camouflage(rng: np.random.Generator, behind: Array, sprite: Sprite, at: tupl
     rim = alpha * (1 - cv2.erode(alpha, np.ones((3, 3)), iterations=max(1, size // 40)))
     reach = rng.uniform(0.04, 0.07) * size
     weight = cv2.GaussianBlur(rim, (0, 0), reach) + 1e-4
-    near = cv2.GaussianBlur(colour * (rim / np.maximum(alpha, 1e-3))[..., None], (0, 0), reach) / weight[..., None]
+    near = (
+        cv2.GaussianBlur(colour * (rim / np.maximum(alpha, 1e-3))[..., None], (0, 0), reach)
+        / weight[..., None]
+    )
     mean = (colour * rim[..., None]).sum((0, 1)) / (rim * alpha).sum()
     trust = np.clip(weight / weight.max() * 4, 0, 1)[..., None] * rng.uniform(0.75, 1.0)
     picture = mean + (near - mean) * trust
     shade = behind.mean(2) / max(float(behind.mean()), 0.05)
     shade = 1 + (cv2.GaussianBlur(shade, (0, 0), size / 30) - 1) * 0.25
     picture = picture * shade[..., None] + 0.012 * surfaces.noise(rng, (size, size), (3, 3))[..., None]
-    return np.clip(picture, 0.02, 0.98).astype(np.float32)
+    return np.asarray(np.clip(picture, 0.02, 0.98), np.float32)
 
 
 CLUTTER = ("pattern", "heap", "confetti")
 
 
-def clutter(rng: np.random.Generator, canvas: Canvas, style: str, sprite: Sprite, at: tuple[int, int],
-            junk: Sequence[Sprite]) -> None:  # fmt: skip
-    """Fill wall and surface with a loud pattern, a heap of other things, or confetti, partly in the product's colours."""
+def clutter(
+    rng: np.random.Generator,
+    canvas: Canvas,
+    style: str,
+    sprite: Sprite,
+    at: tuple[int, int],
+    junk: Sequence[Sprite],
+) -> None:
+    """Fill wall and surface with a loud pattern, a heap of other things, or confetti, partly in the
+    product's colours."""
     size, unit = canvas.size, canvas.unit
     own = sprite.colour[sprite.solid]
     first = own[rng.integers(len(own))]
@@ -60,18 +71,20 @@ def clutter(rng: np.random.Generator, canvas: Canvas, style: str, sprite: Sprite
             staging.paste(canvas, thing, (round(x - w / 2), round(y - h / 2)), 0.9)
             canvas.depth = depth
         else:
-            colour = tuple((colours[rng.integers(len(colours))] * rng.uniform(0.6, 1.2) * 255).clip(0, 255).tolist())
+            colour = tuple(
+                (colours[rng.integers(len(colours))] * rng.uniform(0.6, 1.2) * 255).clip(0, 255).tolist()
+            )
             corners = np.array([x, y]) + rng.uniform(-1, 1, (4, 2)) * rng.uniform(2.5, 6) * unit
             outline = [np.rint(cv2.convexHull(corners.astype(np.float32))).astype(np.int32)]
             cv2.fillPoly(pieces, outline, colour)
             cv2.fillPoly(cover, outline, 255)
     if style == "confetti":
-        staging.blend(canvas.picture, pieces.astype(np.float32) / 255, cv2.blur(cover, (2, 2)))
+        staging.blend(canvas.picture, pieces.astype(np.float32) / np.float32(255), cv2.blur(cover, (2, 2)))
 
 
 def harmless_wall(rng: np.random.Generator, behind: Array, sprite: Sprite, at: tuple[int, int]) -> Array:
-    """A wall that comes close to hiding the product: a loud pattern, but away from it; a faint pattern right behind
-    it; or a wall painted on one side in the product's own colour."""
+    """A wall that comes close to hiding the product: a loud pattern, but away from it; a faint pattern right
+    behind it; or a wall painted on one side in the product's own colour."""
     size = behind.shape[0]
     unit = size / 64
     x0, y0, x1, _ = sprite.box
@@ -85,7 +98,8 @@ def harmless_wall(rng: np.random.Generator, behind: Array, sprite: Sprite, at: t
         return _mirrored(rng, behind, np.asarray(own * shade, np.float32), where, at, x0 + x1)
     colours = [behind.mean((0, 1)), *rng.uniform(0.05, 0.95, (3, 3)).astype(np.float32)]
     if style == "faint":
-        return behind + (surfaces.pattern(rng, size, colours, float(rng.uniform(0.06, 0.18))) - colours[0])
+        faint = surfaces.pattern(rng, size, colours, float(rng.uniform(0.06, 0.18)))
+        return np.asarray(behind + faint - colours[0], np.float32)
     picture = surfaces.pattern(rng, size, colours, float(rng.uniform(0.4, 0.8))) * shade
     if rng.random() < 0.4:
         where[: max(0, int(at[1] + y0 - rng.uniform(4.5, 7) * unit))] = 1
@@ -94,8 +108,11 @@ def harmless_wall(rng: np.random.Generator, behind: Array, sprite: Sprite, at: t
     return _mirrored(rng, behind, picture.astype(np.float32), where, at, x0 + x1)
 
 
-def _mirrored(rng: np.random.Generator, behind: Array, picture: Array, where: Array, at: tuple[int, int], span: int) -> Array:
-    """`picture` where asked, on the left of the product or as often on its right (mirrored about its middle)."""
+def _mirrored(
+    rng: np.random.Generator, behind: Array, picture: Array, where: Array, at: tuple[int, int], span: int
+) -> Array:
+    """`picture` where asked, on the left of the product or as often on its right (mirrored about its
+    middle)."""
     if rng.random() < 0.5:
         columns = 2 * at[0] + span - 1 - np.arange(behind.shape[1])
         inside = (columns >= 0) & (columns < behind.shape[1])

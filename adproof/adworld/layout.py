@@ -12,7 +12,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Stand:
-    """The product's place: its box on the canvas, its base row, the columns its base covers, its footprint's depth."""
+    """The product's place: its box on the canvas, its base row, the columns its base covers, its footprint's
+    depth."""
 
     x0: float
     y0: float
@@ -38,7 +39,8 @@ class Podium:
     radius: float
     top: float
     bottom: float
-    """top: row of the middle of the upper face; bottom: row where the front of the podium meets the ground."""
+    """top: row of the middle of the upper face; bottom: row where the front of the podium meets the
+    ground."""
 
     @property
     def half_depth(self) -> float:
@@ -90,7 +92,9 @@ def supported(rng: np.random.Generator, stand: Stand, kind: str, size: int) -> L
             return None
         podium = Podium(stand.centre, radius, top, bottom)
         horizon = min(top, bottom - 0.6 * radius) - rng.uniform(0, 12) * unit
-    layout = Layout(kind, horizon, front, podium=podium, ground=podium.bottom if podium else stand.y1, near_miss=close)
+    layout = Layout(
+        kind, horizon, front, podium=podium, ground=podium.bottom if podium else stand.y1, near_miss=close
+    )
     if kind == "table" and rng.random() < 0.25:
         return _side_edge(rng, layout, stand, unit, size)
     return layout if horizon > 0.08 * size else None
@@ -109,7 +113,8 @@ UNSUPPORTED = ("float", "hover", "front_edge", "side_edge", "podium_edge")
 
 
 def unsupported(rng: np.random.Generator, stand: Stand, kind: str, cause: str, size: int) -> Layout | None:
-    """A layout that contradicts gravity or perspective in one of the UNSUPPORTED ways; None if there is no room."""
+    """A layout that contradicts gravity or perspective in one of the UNSUPPORTED ways; None if there is no
+    room."""
     unit = size / 64
     height = stand.y1 - stand.y0
     if cause == "float":
@@ -118,7 +123,14 @@ def unsupported(rng: np.random.Generator, stand: Stand, kind: str, cause: str, s
             return None
         kind = "floor" if kind == "podium" else kind
         front = min(size - 1.0, stand.y1 + (gap + rng.uniform(5, 8)) * unit) if kind == "shelf" else None
-        return Layout(kind, stand.y1 + gap * unit, front, ground=stand.y1 + (gap + 2) * unit + stand.foot, cause=cause, near_miss=gap < 5.5)
+        return Layout(
+            kind,
+            stand.y1 + gap * unit,
+            front,
+            ground=stand.y1 + (gap + 2) * unit + stand.foot,
+            cause=cause,
+            near_miss=gap < 5.5,
+        )
     if cause == "hover":
         gap = rng.uniform(5, 11)
         if stand.y1 + gap * unit > size - 2 * unit:
@@ -126,7 +138,15 @@ def unsupported(rng: np.random.Generator, stand: Stand, kind: str, cause: str, s
         carried = supported(rng, stand, "floor" if kind in ("shelf", "podium") else kind, size)
         if carried is None:
             return None
-        return replace(carried, front=None, left=None, right=None, ground=stand.y1 + gap * unit, cause=cause, near_miss=gap < 6.5)
+        return replace(
+            carried,
+            front=None,
+            left=None,
+            right=None,
+            ground=stand.y1 + gap * unit,
+            cause=cause,
+            near_miss=gap < 6.5,
+        )
     if cause == "front_edge":
         deepest = min(0.45 * height, 12 * unit)
         if deepest < 4 * unit:
@@ -142,8 +162,9 @@ def unsupported(rng: np.random.Generator, stand: Stand, kind: str, cause: str, s
             return None
         share = rng.uniform(0.32, 0.68)
         at = stand.base_x0 + share * (stand.base_x1 - stand.base_x0)
-        edges = {"left": at, "right": None} if rng.random() < 0.5 else {"left": None, "right": at}
-        return replace(carried, cause=cause, near_miss=abs(share - 0.5) > 0.13, **edges)
+        on_left = rng.random() < 0.5
+        left, right = (at, None) if on_left else (None, at)
+        return replace(carried, left=left, right=right, cause=cause, near_miss=abs(share - 0.5) > 0.13)
     carried = supported(rng, stand, "podium", size)
     if carried is None or carried.podium is None:
         return None

@@ -31,8 +31,11 @@ class Distinctness:
     """How busy the background is around the contour, shadows and references left out."""
 
 
-def distinctness(picture: Array, plain: Array, sprite: Sprite, at: tuple[int, int], edge: Contour, extra: Mask) -> Distinctness:
-    """Measure the contour of the shown product. picture: the finished background; plain: before references and shadows."""
+def distinctness(
+    picture: Array, plain: Array, sprite: Sprite, at: tuple[int, int], edge: Contour, extra: Mask
+) -> Distinctness:
+    """Measure the contour of the shown product. picture: the finished background; plain: before references
+    and shadows."""
     size = picture.shape[0]
     offset = np.array([at[1], at[0]])
     outer, far = edge.outer + offset, edge.far + offset
@@ -50,7 +53,7 @@ def distinctness(picture: Array, plain: Array, sprite: Sprite, at: tuple[int, in
     return Distinctness(float((step > VISIBLE_STEP).mean()), float(steps[tuple(ring.T)].mean()))
 
 
-def lost_in(field: Array, sprite: Sprite, at: tuple[int, int], edge: Contour) -> float:
+def seen_against(field: Array, sprite: Sprite, at: tuple[int, int], edge: Contour) -> float:
     """Share of the contour that would be seen against a background (S,S,3) before anything else is drawn."""
     offset = np.array([at[1], at[0]])
     outer = np.clip(edge.outer + offset, 0, field.shape[0] - 1)
@@ -72,20 +75,9 @@ def is_near_miss(label: Label, seen: Distinctness) -> bool:
     return seen.visible < DISTINCT + 0.06 or seen.busy > CALM - 0.008
 
 
-def extension_shows(extra: Mask, own: Array) -> bool:
-    """An added part counts from 4 % of the product's own area, and is no ghost of a few pixels."""
+def has_right_shape(label: Label, extra: Mask, own: Array) -> bool:
+    """An added part belongs to hallucinations alone; it counts from 4 % of the product's own area and 20 px
+    of 128."""
+    if label is not Label.SHAPE_HALLUCINATION:
+        return not extra.any()
     return bool(extra.sum() >= max(0.04 * (own > 0.5).sum(), 0.0012 * extra.size))
-
-
-def degraded(rng: np.random.Generator, picture: Array, noise: tuple[float, float], blur: tuple[float, float], jpeg: bool) -> Array:
-    """The picture (S,S,3) with grain, blur (sigma in px per 64 of canvas) and, half of the time, JPEG if asked."""
-    out = picture
-    sigma = rng.uniform(*blur) * picture.shape[0] / 64
-    if sigma > 0.25:
-        out = cv2.GaussianBlur(out, (0, 0), sigma)
-    out = out + rng.standard_normal(out.shape, dtype=np.float32) * np.float32(rng.uniform(*noise))
-    if jpeg and rng.random() < 0.5:
-        pixels = np.rint(np.clip(out, 0, 1) * 255).astype(np.uint8)
-        _, packed = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 85))])
-        out = cv2.imdecode(packed, cv2.IMREAD_COLOR).astype(np.float32) / 255
-    return np.asarray(np.clip(out, 0, 1), np.float32)

@@ -1,8 +1,10 @@
-"""Cut-outs at world size: scaling, cutting a part away, and the points just inside and outside of a contour."""
+"""Cut-outs at world size: scaling, cutting a part away, and the points just inside and outside of a
+contour."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,8 +20,8 @@ Mask = NDArray[np.bool_]
 class Sprite:
     """colour (h,w,3) and alpha (h,w) float32 in [0,1], both on the 8-bit grid; colour is not premultiplied.
 
-    contact is the ellipse (cx, cy, rx, ry) around what touches the ground, base the row of its front-most point,
-    both in sprite px; px_per_cm is the scale.
+    contact is the ellipse (cx, cy, rx, ry) around what touches the ground, base the row of its front-most
+    point, both in sprite px; px_per_cm is the scale.
     """
 
     colour: Array
@@ -47,10 +49,12 @@ class Sprite:
 
 def catalogue_sprite(product: CatalogueProduct, rgba: NDArray[np.uint8], factor: float) -> Sprite:
     """The product's picture (h,w,4) uint8 as a sprite, scaled by factor."""
-    picture = rgba.astype(np.float32) / 255
+    picture: Array = rgba.astype(np.float32) / np.float32(255)
     ground = product.contact
     contact = (ground.cx, ground.cy, ground.rx, ground.ry)
-    return scaled(Sprite(picture[..., :3], picture[..., 3], contact, product.base_y, product.px_per_cm), factor)
+    return scaled(
+        Sprite(picture[..., :3], picture[..., 3], contact, product.base_y, product.px_per_cm), factor
+    )
 
 
 def scaled(sprite: Sprite, factor: float) -> Sprite:
@@ -71,8 +75,34 @@ def scaled(sprite: Sprite, factor: float) -> Sprite:
     )
 
 
+class SpriteStore:
+    """Cut-outs for a canvas of `size` px, each picture read once and each world size made once."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._pictures: dict[Path, Sprite] = {}
+        self._sprites: dict[tuple[Path, int], Sprite] = {}
+
+    def picture(self, product: CatalogueProduct) -> Sprite:
+        """The product's picture at no more than twice the canvas."""
+        if product.path not in self._pictures:
+            picture = product.image()
+            factor = min(1.0, 2 * self.size / max(picture.shape[:2]))
+            self._pictures[product.path] = catalogue_sprite(product, picture, factor)
+        return self._pictures[product.path]
+
+    def sprite(self, product: CatalogueProduct, longest: int) -> Sprite:
+        """The product's cut-out with its longest side of this many px."""
+        key = (product.path, longest)
+        if key not in self._sprites:
+            picture = self.picture(product)
+            self._sprites[key] = scaled(picture, longest / max(picture.alpha.shape))
+        return self._sprites[key]
+
+
 def _lower_hull(xs: NDArray[np.int64], ys: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The convex chain over the points that lies lowest in the picture: the line that a flat base rests on."""
+    """The convex chain over the points that lies lowest in the picture: the line that a flat base rests
+    on."""
     chain: list[int] = []
     for i in range(len(xs)):
         while len(chain) > 1:
@@ -85,14 +115,18 @@ def _lower_hull(xs: NDArray[np.int64], ys: NDArray[np.float64]) -> NDArray[np.fl
 
 
 def kept_after_cut(sprite: Sprite, part: str, fraction: float) -> Array:
-    """(h,w) in [0,1]: what stays when a plane takes away the lower, upper, left or right part (fraction of the side).
+    """(h,w) in [0,1]: what stays when a plane takes away the lower, upper, left or right part (fraction of
+    the side).
 
     The plane is level: seen from above it follows the contour of the base (or of the top), so a cut drum gets
     a round edge and a cut box a cornered one. The edge is soft over one pixel.
     """
     x0, y0, x1, y1 = sprite.box
     height, width = sprite.alpha.shape
-    rows, columns = np.arange(height, dtype=np.float32)[:, None] + 0.5, np.arange(width, dtype=np.float32)[None] + 0.5
+    rows, columns = (
+        np.arange(height, dtype=np.float32)[:, None] + 0.5,
+        np.arange(width, dtype=np.float32)[None] + 0.5,
+    )
     if part in ("left", "right"):
         at = x0 + fraction * (x1 - x0) if part == "left" else x1 - fraction * (x1 - x0)
         beyond = columns - at if part == "left" else at - columns

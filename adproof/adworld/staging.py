@@ -1,4 +1,5 @@
-"""Draw a scene's parts onto a canvas: surfaces with edges, podiums, shadows, cut-outs, and extensions of a product."""
+"""Draw a scene's parts onto a canvas: surfaces with edges, podiums, shadows, cut-outs, and extensions of a
+product."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ class Canvas:
 
 
 def lay_surface(canvas: Canvas, layout: Layout, ground: Array, colour: Array) -> None:
-    """Put the ground plane under the horizon, up to its front and side edges, with a lit rim and what lies below."""
+    """Put the ground plane under the horizon, up to its front and side edges, with a lit rim and what lies
+    below."""
     size, unit = canvas.size, canvas.unit
     top = int(np.clip(round(layout.horizon), 0, size))
     front = size if layout.front is None else int(np.clip(round(layout.front), top + 1, size))
@@ -56,14 +58,17 @@ def lay_surface(canvas: Canvas, layout: Layout, ground: Array, colour: Array) ->
 
 
 def _slanted(edge: float | None, default: float, top: int, front: int, size: int) -> tuple[float, float]:
-    """Columns of a side edge at the back and at the front: it leans to the middle of the picture with distance."""
+    """Columns of a side edge at the back and at the front: it leans to the middle of the picture with
+    distance."""
     if edge is None:
         return default, default
     lean = 0.22 * (edge - size / 2) / size
     return edge - lean * (front - top) * 0.5, edge + lean * (front - top) * 0.5
 
 
-def _front_face(canvas: Canvas, layout: Layout, front: int, colour: Array, sides: tuple[float, float]) -> None:
+def _front_face(
+    canvas: Canvas, layout: Layout, front: int, colour: Array, sides: tuple[float, float]
+) -> None:
     size, unit = canvas.size, canvas.unit
     thick = max(2, round((2.2 if layout.kind == "table" else 3.2) * unit))
     end = min(size, front + thick)
@@ -89,10 +94,18 @@ def set_podium(canvas: Canvas, podium: Podium, colour: Array, light_x: float) ->
     """A round podium: side lit from light_x (0 left .. 1 right), upper face lighter."""
     size = canvas.size
     axes = (podium.radius, podium.half_depth)
+    middle = (podium.centre, podium.bottom - podium.half_depth)
+    soft_shadow(canvas, middle, (podium.radius * 1.15, podium.half_depth * 1.3), 0.4)
     centre = (podium.centre, podium.top)
     low = (podium.centre, podium.bottom - podium.half_depth)
     side = np.zeros((size, size), np.uint8)
-    cv2.rectangle(side, _point((podium.centre - podium.radius, podium.top)), _point((podium.centre + podium.radius, low[1])), 255, -1)
+    cv2.rectangle(
+        side,
+        _point((podium.centre - podium.radius, podium.top)),
+        _point((podium.centre + podium.radius, low[1])),
+        255,
+        -1,
+    )
     for middle in (centre, low):
         cv2.ellipse(side, _point(middle), _point(axes), 0, 0, 360, 255, -1, cv2.LINE_AA)
     across = (np.arange(size, dtype=np.float32) - podium.centre) / podium.radius
@@ -114,7 +127,9 @@ def blend(picture: Array, colour: Array, mask: NDArray[np.uint8]) -> None:
     picture += (colour - picture) * weight
 
 
-def soft_shadow(canvas: Canvas, centre: tuple[float, float], radii: tuple[float, float], darkness: float) -> None:
+def soft_shadow(
+    canvas: Canvas, centre: tuple[float, float], radii: tuple[float, float], darkness: float
+) -> None:
     """An elliptic shadow, darkest in the middle and fading out."""
     size = canvas.size
     x = (np.arange(size, dtype=np.float32) - centre[0]) / max(radii[0], 1)
@@ -128,8 +143,16 @@ def soft_shadow(canvas: Canvas, centre: tuple[float, float], radii: tuple[float,
     canvas.picture[window] *= 1 - (darkness * fade * fade * (3 - 2 * fade))[..., None]
 
 
-def cast_shadow(canvas: Canvas, sprite: Sprite, at: tuple[int, int], ground: float, lean: float, squash: float,
-                darkness: float, blur: float) -> None:  # fmt: skip
+def cast_shadow(
+    canvas: Canvas,
+    sprite: Sprite,
+    at: tuple[int, int],
+    ground: float,
+    lean: float,
+    squash: float,
+    darkness: float,
+    blur: float,
+) -> None:
     """The cut-out's shadow thrown onto the surface, leaning by lean px per px of height, squashed by squash.
 
     ground: row on which the sprite's lowest row would cast from. Falls only on the supporting surface.
@@ -149,12 +172,15 @@ def reflect(canvas: Canvas, sprite: Sprite, at: tuple[int, int], ground: float, 
     alpha = cv2.warpAffine(sprite.alpha, matrix, (size, size))
     colour = cv2.warpAffine(sprite.colour, matrix, (size, size))
     fade = np.clip(1 - (np.arange(size, dtype=np.float32) - ground) / (14 * canvas.unit), 0, 1)
-    weight = (cv2.GaussianBlur(alpha, (0, 0), 0.5 * canvas.unit) * fade[:, None] * strength * canvas.surface)[..., None]
+    weight = (cv2.GaussianBlur(alpha, (0, 0), 0.5 * canvas.unit) * fade[:, None] * strength * canvas.surface)[
+        ..., None
+    ]
     canvas.picture += (colour - canvas.picture) * weight
 
 
 def paste(canvas: Canvas, sprite: Sprite, at: tuple[int, int], depth: float) -> Mask:
-    """Composite a cut-out with its frame's upper left corner at (x, y); returns where it is solid, (S,S) bool."""
+    """Composite a cut-out with its frame's upper left corner at (x, y); returns where it is solid, (S,S)
+    bool."""
     size = canvas.size
     alpha = framed(sprite.alpha, at, size)
     colour = framed(sprite.colour, at, size)
@@ -178,11 +204,20 @@ def framed(values: Array, at: tuple[int, int], size: int) -> Array:
 EXTENSIONS = ("base", "legs", "longer", "handle", "top")
 
 
-def extension(rng: np.random.Generator, kind: str, sprite: Sprite, at: tuple[int, int], stand: Stand, reach: float,
-              size: int) -> tuple[Array, Array]:  # fmt: skip
-    """A part that the product does not have, in its own colours: its colour (S,S,3) and coverage (S,S) in [0,1].
+def extension(
+    rng: np.random.Generator,
+    kind: str,
+    sprite: Sprite,
+    at: tuple[int, int],
+    stand: Stand,
+    reach: float,
+    size: int,
+) -> tuple[Array, Array]:
+    """A part that the product does not have, in its own colours: its colour (S,S,3) and coverage (S,S) in
+    [0,1].
 
-    reach: px by which it goes beyond the product's box. It begins inside of the contour, so that it is fused to it.
+    reach: px by which it goes beyond the product's box. It begins inside of the contour, so that it is fused
+    to it.
     """
     unit = size / 64
     height, width = stand.y1 - stand.y0, stand.x1 - stand.x0
@@ -194,39 +229,63 @@ def extension(rng: np.random.Generator, kind: str, sprite: Sprite, at: tuple[int
     if kind == "base":
         flare = rng.uniform(-0.1, 0.25) * (b1 - b0)
         drop = stand.foot * 0.35
-        corners = [(b0, stand.y1 - inside), (b1, stand.y1 - inside), (b1 + flare, stand.y1 + reach - drop),
-                   ((b0 + b1) / 2, stand.y1 + reach), (b0 - flare, stand.y1 + reach - drop)]  # fmt: skip
+        corners = [
+            (b0, stand.y1 - inside),
+            (b1, stand.y1 - inside),
+            (b1 + flare, stand.y1 + reach - drop),
+            ((b0 + b1) / 2, stand.y1 + reach),
+            (b0 - flare, stand.y1 + reach - drop),
+        ]
         _fill(mask, corners)
     elif kind == "legs":
         thick = rng.uniform(1.6, 2.8) * unit
         for k, x in enumerate(np.linspace(b0 + thick, b1 - thick, int(rng.integers(2, 5)))):
             lift = (k % 2) * 0.2 * reach
-            _fill(mask, [(x - thick / 2, stand.y1 - 1.5 * inside), (x + thick / 2, stand.y1 - 1.5 * inside),
-                         (x + thick / 2, stand.y1 + reach - lift), (x - thick / 2, stand.y1 + reach - lift)])  # fmt: skip
+            _fill(
+                mask,
+                [
+                    (x - thick / 2, stand.y1 - 1.5 * inside),
+                    (x + thick / 2, stand.y1 - 1.5 * inside),
+                    (x + thick / 2, stand.y1 + reach - lift),
+                    (x - thick / 2, stand.y1 + reach - lift),
+                ],
+            )
     elif kind == "handle":
         side, middle = rng.choice([-1, 1]), stand.y0 + height * rng.uniform(0.35, 0.6)
         row = sprite.solid[int(np.clip(middle - at[1], 0, sprite.alpha.shape[0] - 1))]
         xs = np.flatnonzero(row) + at[0] if row.any() else np.array([stand.x0, stand.x1])
         edge = float(xs.min() if side < 0 else xs.max())
         axes = (reach * 0.9, reach * rng.uniform(0.8, 1.3))
-        cv2.ellipse(mask, _point((edge, middle)), _point(axes), 0, 0, 360, 255, max(2, round(2.2 * unit)), cv2.LINE_AA)
+        cv2.ellipse(
+            mask, _point((edge, middle)), _point(axes), 0, 0, 360, 255, max(2, round(2.2 * unit)), cv2.LINE_AA
+        )
     else:
         t0, t1 = _top_span(sprite, at)
         grow = rng.uniform(-0.25, 0.1) * (t1 - t0)
         if t1 - t0 < 5 * unit:
             grow = 1.5 * unit
         y = stand.y0 + 2 * unit
-        _fill(mask, [(t0 - grow, y), (t1 + grow, y), (t1 + grow, stand.y0 - reach * 0.7),
-                     ((t0 + t1) / 2 + 0.25 * (t1 - t0), stand.y0 - reach), ((t0 + t1) / 2 - 0.25 * (t1 - t0), stand.y0 - reach),
-                     (t0 - grow, stand.y0 - reach * 0.7)])  # fmt: skip
+        _fill(
+            mask,
+            [
+                (t0 - grow, y),
+                (t1 + grow, y),
+                (t1 + grow, stand.y0 - reach * 0.7),
+                ((t0 + t1) / 2 + 0.25 * (t1 - t0), stand.y0 - reach),
+                ((t0 + t1) / 2 - 0.25 * (t1 - t0), stand.y0 - reach),
+                (t0 - grow, stand.y0 - reach * 0.7),
+            ],
+        )
     colour = _own_colour(rng, sprite, "top" if kind == "top" else "side" if kind == "handle" else "bottom")
     across = np.linspace(rng.uniform(1.0, 1.2), rng.uniform(0.7, 0.9), size, dtype=np.float32)
     if rng.random() < 0.5:
         across = across[::-1]
-    centred = np.interp(np.arange(size), np.linspace(stand.x0 - 0.2 * width, stand.x1 + 0.2 * width, size), across)
+    centred = np.interp(
+        np.arange(size), np.linspace(stand.x0 - 0.2 * width, stand.x1 + 0.2 * width, size), across
+    )
     grain = 1 + 0.03 * rng.standard_normal((size, size)).astype(np.float32)
     shaded = colour * (centred[None] * grain)[..., None]
-    return np.clip(shaded, 0, 1).astype(np.float32), mask.astype(np.float32) / 255
+    return np.clip(shaded, 0, 1).astype(np.float32), mask.astype(np.float32) / np.float32(255)
 
 
 def _fill(mask: NDArray[np.uint8], corners: list[tuple[float, float]]) -> None:
@@ -249,7 +308,9 @@ def _own_colour(rng: np.random.Generator, sprite: Sprite, where: str) -> Array:
     return np.asarray(colours[rng.integers(len(colours))] * rng.uniform(0.88, 1.1), np.float32)
 
 
-def _stretched(sprite: Sprite, at: tuple[int, int], stand: Stand, reach: float, size: int) -> tuple[Array, Array]:
+def _stretched(
+    sprite: Sprite, at: tuple[int, int], stand: Stand, reach: float, size: int
+) -> tuple[Array, Array]:
     """The lowest quarter once more, pulled down by reach: the product looks longer than it is."""
     x0, y0, x1, y1 = sprite.box
     band = max(3, (y1 - y0) // 4)
@@ -260,4 +321,5 @@ def _stretched(sprite: Sprite, at: tuple[int, int], stand: Stand, reach: float, 
     where = (at[0] + x0, at[1] + y1 - band)
     placed = framed(longer, where, size)
     alpha = placed[..., 3]
-    return placed[..., :3] / np.maximum(alpha, 1e-3)[..., None], alpha
+    colour = placed[..., :3] / np.maximum(alpha, np.float32(1e-3))[..., None]
+    return np.asarray(colour, np.float32), alpha

@@ -16,7 +16,8 @@ _TILE = 256
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], cell: tuple[float, float]) -> Array:
-    """Smooth noise (h,w) of unit variance before smoothing, with features of about cell (rows, columns) px."""
+    """Smooth noise (h,w) of unit variance before smoothing, with features of about cell (rows, columns)
+    px."""
     coarse = (max(2, int(shape[0] / cell[0]) + 2), max(2, int(shape[1] / cell[1]) + 2))
     field = rng.standard_normal(coarse, dtype=np.float32)
     return np.asarray(cv2.resize(field, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC))
@@ -52,7 +53,7 @@ def _concrete(rng: np.random.Generator) -> Array:
 def _cloth(rng: np.random.Generator) -> Array:
     weave = np.sin(np.arange(_TILE) * np.pi / 2.5, dtype=np.float32)
     folds = noise(rng, (_TILE, _TILE), (80, 30))
-    return 0.02 * (weave[None] + weave[:, None]) + 0.09 * folds
+    return np.asarray(0.02 * (weave[None] + weave[:, None]) + 0.09 * folds, np.float32)
 
 
 def _grass(rng: np.random.Generator) -> Array:
@@ -60,7 +61,9 @@ def _grass(rng: np.random.Generator) -> Array:
 
 
 def _sand(rng: np.random.Generator) -> Array:
-    ripples = np.sin(np.arange(_TILE, dtype=np.float32)[:, None] * 0.25 + 2.5 * noise(rng, (_TILE, _TILE), (60, 60)))
+    ripples = np.sin(
+        np.arange(_TILE, dtype=np.float32)[:, None] * 0.25 + 2.5 * noise(rng, (_TILE, _TILE), (60, 60))
+    )
     return 0.035 * ripples + 0.045 * noise(rng, (_TILE, _TILE), (2, 2))
 
 
@@ -77,17 +80,32 @@ def _tiles(rng: np.random.Generator) -> Array:
 
 def detail_maps(material: str, rng: np.random.Generator, variants: int) -> list[Array]:
     """Relative brightness maps (256,256) around 0 of a material; tiles by mirroring."""
-    makers = {"marble": _marble, "concrete": _concrete, "cloth": _cloth, "grass": _grass, "sand": _sand,
-              "glass": _glass, "tile": _tiles}  # fmt: skip
+    makers = {
+        "marble": _marble,
+        "concrete": _concrete,
+        "cloth": _cloth,
+        "grass": _grass,
+        "sand": _sand,
+        "glass": _glass,
+        "tile": _tiles,
+    }
     word = material.split()[-1]
     if word == "wood":
         return [_planks(rng, along_depth=bool(k % 2)) for k in range(variants)]
     return [makers[word](rng) for _ in range(variants)]
 
 
-def plane(detail: Array, colour: Array, size: int, back: float, vanish: float, zoom: float,
-          offset: tuple[float, float]) -> Array:  # fmt: skip
-    """A ground plane (size,size,3): detail seen in a mild perspective whose lines meet `vanish` px above `back`.
+def plane(
+    detail: Array,
+    colour: Array,
+    size: int,
+    back: float,
+    vanish: float,
+    zoom: float,
+    offset: tuple[float, float],
+) -> Array:
+    """A ground plane (size,size,3): detail seen in a mild perspective whose lines meet `vanish` px above
+    `back`.
 
     zoom is texture px per canvas px at the bottom row. Rows above `back` are filled too and mean nothing.
     """
@@ -124,15 +142,20 @@ def _window_light(rng: np.random.Generator, size: int) -> Array:
 WALL_STYLES = ("plain", "plaster", "boards", "tiles", "curtain", "window", "frames")
 
 
-def wall(rng: np.random.Generator, size: int, colour: Array, light_x: float, shares: Sequence[float]) -> Array:
-    """A wall with light falling off it from light_x (0 left .. 1 right); shares: how often each of WALL_STYLES."""
+def wall(
+    rng: np.random.Generator, size: int, colour: Array, light_x: float, shares: Sequence[float]
+) -> Array:
+    """A wall with light falling off it from light_x (0 left .. 1 right); shares: how often each of
+    WALL_STYLES."""
     style = str(rng.choice(WALL_STYLES, p=shares))
     unit = size / 64
     shade = falloff(size, (light_x, rng.uniform(0.0, 0.45)), rng.uniform(0.15, 0.5))
     shade += 0.008 * noise(rng, (size, size), (2 * unit, 2 * unit))
     columns = np.arange(size, dtype=np.float32)
     if style == "plaster":
-        shade += 0.022 * noise(rng, (size, size), (5 * unit, 7 * unit)) + 0.014 * noise(rng, (size, size), (2, 3))
+        shade += 0.022 * noise(rng, (size, size), (5 * unit, 7 * unit)) + 0.014 * noise(
+            rng, (size, size), (2, 3)
+        )
     elif style == "boards":
         pitch, phase = rng.uniform(6, 12) * unit, rng.uniform(0, 9)
         shade -= 0.09 * np.exp(-(((columns + phase) % pitch) ** 2) / (0.5 * unit) ** 2)[None]
@@ -169,31 +192,59 @@ def _hang_frames(rng: np.random.Generator, picture: Array, colour: Array) -> Non
     picture[:] = cv2.GaussianBlur(layer, (0, 0), size / 90)
 
 
-def _blobs(rng: np.random.Generator, picture: Array, count: int, radius: tuple[float, float],
-           colours: Sequence[Array], rows: tuple[float, float]) -> None:  # fmt: skip
+def _blobs(
+    rng: np.random.Generator,
+    picture: Array,
+    count: int,
+    radius: tuple[float, float],
+    colours: Sequence[Array],
+    rows: tuple[float, float],
+) -> None:
     size = picture.shape[0]
     for _ in range(count):
-        colour = np.clip(colours[rng.integers(len(colours))] + rng.normal(0, 0.05, 3), 0, 1)
+        colour = np.clip(colours[int(rng.integers(len(colours)))] + rng.normal(0, 0.05, 3), 0, 1)
         centre = (int(rng.uniform(0, size)), int(rng.uniform(*rows) * size))
-        cv2.circle(picture, centre, max(1, int(rng.uniform(*radius) * size)), tuple(colour.tolist()), -1, cv2.LINE_AA)
+        cv2.circle(
+            picture, centre, max(1, int(rng.uniform(*radius) * size)), tuple(colour.tolist()), -1, cv2.LINE_AA
+        )
 
 
 def backdrop(rng: np.random.Generator, size: int, name: str, blur: float) -> Array:
     """An out-of-focus sky, garden, room or city."""
     rows = np.linspace(0, 1, size, dtype=np.float32)[:, None, None]
     if name == "sky":
-        picture = np.array([0.42, 0.64, 0.90], np.float32) * (1 - rows) + np.array([0.86, 0.92, 0.97], np.float32) * rows
+        picture = (
+            np.array([0.42, 0.64, 0.90], np.float32) * (1 - rows)
+            + np.array([0.86, 0.92, 0.97], np.float32) * rows
+        )
         picture = np.repeat(picture, size, axis=1)
-        clouds = np.clip(noise(rng, (size, size), (size / 7, size / 4)) * 0.5 + rng.uniform(-0.25, 0.2), 0, 0.7)
+        clouds = np.clip(
+            noise(rng, (size, size), (size / 7, size / 4)) * 0.5 + rng.uniform(-0.25, 0.2), 0, 0.7
+        )
         return np.asarray(picture + (0.97 - picture) * clouds[..., None], np.float32)
     picture = np.empty((size, size, 3), np.float32)
     if name == "garden":
-        picture[:] = np.array([0.74, 0.84, 0.78], np.float32) * (1 - 0.5 * rows) + np.array([0.2, 0.3, 0.1]) * 0.5 * rows
-        greens = [np.array(c) for c in ((0.28, 0.44, 0.18), (0.42, 0.58, 0.26), (0.60, 0.72, 0.40), (0.22, 0.34, 0.16))]
+        picture[:] = (
+            np.array([0.74, 0.84, 0.78], np.float32) * (1 - 0.5 * rows)
+            + np.array([0.2, 0.3, 0.1]) * 0.5 * rows
+        )
+        greens = [
+            np.array(c)
+            for c in ((0.28, 0.44, 0.18), (0.42, 0.58, 0.26), (0.60, 0.72, 0.40), (0.22, 0.34, 0.16))
+        ]
         _blobs(rng, picture, 34, (0.04, 0.12), greens, (0.15, 1.0))
-        _blobs(rng, picture, 5, (0.02, 0.04), [np.array((0.95, 0.92, 0.7)), np.array((0.9, 0.6, 0.6))], (0.1, 0.8))
+        _blobs(
+            rng,
+            picture,
+            5,
+            (0.02, 0.04),
+            [np.array((0.95, 0.92, 0.7)), np.array((0.9, 0.6, 0.6))],
+            (0.1, 0.8),
+        )
     elif name == "city":
-        picture[:] = np.array([0.16, 0.18, 0.30], np.float32) * (1 - rows) + np.array([0.42, 0.30, 0.32]) * rows
+        picture[:] = (
+            np.array([0.16, 0.18, 0.30], np.float32) * (1 - rows) + np.array([0.42, 0.30, 0.32]) * rows
+        )
         for _ in range(7):
             x, w, top = rng.uniform(-0.1, 1), rng.uniform(0.08, 0.2), rng.uniform(0.1, 0.5)
             tone = tuple((np.array([0.2, 0.21, 0.3]) * rng.uniform(0.6, 1.3)).tolist())
@@ -201,19 +252,30 @@ def backdrop(rng: np.random.Generator, size: int, name: str, blur: float) -> Arr
         lights = [np.array(c) for c in ((0.98, 0.8, 0.5), (0.95, 0.6, 0.4), (0.6, 0.75, 0.95))]
         _blobs(rng, picture, 16, (0.015, 0.035), lights, (0.2, 0.95))
     else:
-        tone = rng.uniform([0.6, 0.55, 0.48], [0.9, 0.85, 0.8])
-        picture[:] = tone
+        warm = rng.uniform([0.6, 0.55, 0.48], [0.9, 0.85, 0.8])
+        picture[:] = warm
         for _ in range(8):
-            x, y, w, h = rng.uniform(-0.1, 0.9), rng.uniform(0, 0.8), rng.uniform(0.1, 0.35), rng.uniform(0.1, 0.5)
-            colour = np.clip(tone * rng.uniform(0.45, 1.15) + rng.normal(0, 0.05, 3), 0, 1)
-            cv2.rectangle(picture, (int(x * size), int(y * size)), (int((x + w) * size), int((y + h) * size)),
-                          tuple(colour.tolist()), -1)  # fmt: skip
+            x, y, w, h = (
+                rng.uniform(-0.1, 0.9),
+                rng.uniform(0, 0.8),
+                rng.uniform(0.1, 0.35),
+                rng.uniform(0.1, 0.5),
+            )
+            colour = np.clip(warm * rng.uniform(0.45, 1.15) + rng.normal(0, 0.05, 3), 0, 1)
+            cv2.rectangle(
+                picture,
+                (int(x * size), int(y * size)),
+                (int((x + w) * size), int((y + h) * size)),
+                tuple(colour.tolist()),
+                -1,
+            )
         _blobs(rng, picture, 2, (0.03, 0.06), [np.array((1.0, 0.95, 0.8))], (0.05, 0.4))
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), blur * size), np.float32)
 
 
 def pattern(rng: np.random.Generator, size: int, colours: Sequence[Array], strength: float) -> Array:
-    """A loud wallpaper: checks, stripes, dots or confetti in the given colours; strength 0 leaves the first alone."""
+    """A loud wallpaper: checks, stripes, dots or confetti in the given colours; strength 0 leaves the first
+    alone."""
     base = np.asarray(colours[0], np.float32)
     step = rng.uniform(3.8, 7) * size / 64
     style = str(rng.choice(["checks", "stripes", "dots", "confetti"]))
@@ -230,14 +292,23 @@ def pattern(rng: np.random.Generator, size: int, colours: Sequence[Array], stren
     return np.asarray(base + (pixels.astype(np.float32) / 255 - base) * strength, np.float32)
 
 
-def _sprinkle(rng: np.random.Generator, pixels: NDArray[np.uint8], colours: Sequence[Array], step: float, jitter: float) -> None:
+def _sprinkle(
+    rng: np.random.Generator, pixels: NDArray[np.uint8], colours: Sequence[Array], step: float, jitter: float
+) -> None:
     """Dots on a grid of `step` px; with much jitter, triangles among them."""
     for y in np.arange(0, pixels.shape[0] + step, step * 0.9):
         for x in np.arange(0, pixels.shape[1] + step, step * 0.9):
-            colour = tuple((np.asarray(colours[rng.integers(len(colours))]) * 255).clip(0, 255).tolist())
+            colour = tuple((np.asarray(colours[int(rng.integers(len(colours)))]) * 255).clip(0, 255).tolist())
             at = np.array([x, y]) + rng.normal(0, step * jitter, 2)
             if jitter < 0.1 or rng.random() < 0.5:
-                cv2.circle(pixels, tuple(np.rint(at).astype(int).tolist()), max(1, round(step * 0.3)), colour, -1, cv2.LINE_AA)
+                cv2.circle(
+                    pixels,
+                    tuple(np.rint(at).astype(int).tolist()),
+                    max(1, round(step * 0.3)),
+                    colour,
+                    -1,
+                    cv2.LINE_AA,
+                )
             else:
                 corners = at + rng.uniform(-0.6, 0.6, (3, 2)) * step
                 cv2.fillPoly(pixels, [np.rint(corners).astype(np.int32)], colour, cv2.LINE_AA)

@@ -37,8 +37,17 @@ BACKDROPS: tuple[str, ...] = ("sky", "garden", "room", "city")
 LIGHTS: tuple[str, ...] = ("soft light", "warm light", "light from the left", "light from the right")
 # The things of known size that a prompt can ask for: the names of the catalogue's references.
 REFERENCE_WORDS: tuple[str, ...] = (
-    "ball", "books", "bottle", "chair", "cup", "fridge", "lamp", "plant", "sofa", "teddy",
-)  # fmt: skip
+    "ball",
+    "books",
+    "bottle",
+    "chair",
+    "cup",
+    "fridge",
+    "lamp",
+    "plant",
+    "sofa",
+    "teddy",
+)
 
 _GLUE = ("on", "a", "an", "the", "in", "front", "of", "wall", "and", "beside", "it", "nothing")
 
@@ -52,7 +61,9 @@ def _unique(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for text in texts for word in words_of(text)))
 
 
-VOCABULARY: tuple[str, ...] = _unique([*_GLUE, *KINDS, *MATERIALS, *WALLS, *BACKDROPS, *LIGHTS, *REFERENCE_WORDS])
+VOCABULARY: tuple[str, ...] = _unique(
+    [*_GLUE, *KINDS, *MATERIALS, *WALLS, *BACKDROPS, *LIGHTS, *REFERENCE_WORDS]
+)
 
 EDITIONS: dict[str, float] = {"regular": 1.0, "miniature": 0.25, "giant": 4.0}
 _CENTIMETRES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 20, 25, 30, 35, 40, 50, 60, 70, 80, 90)
@@ -67,17 +78,24 @@ def article(word: str) -> str:
 def compose_prompt(kind: str, material: str, background: str, references: Sequence[str], light: str) -> str:
     """What a designer would write; background is a wall colour or one of BACKDROPS."""
     place = f"{background} wall" if background in WALLS else f"{article(background)} {background}"
-    beside = " and ".join(word if word == "books" else f"{article(word)} {word}" for word in references) or "nothing"
+    beside = (
+        " and ".join(word if word == "books" else f"{article(word)} {word}" for word in references)
+        or "nothing"
+    )
     return f"on a {material} {kind}, in front of {place}, {beside} beside it, {light}"
 
 
 def nearest_look(colour: NDArray[np.float32], material: str) -> tuple[str, str]:
-    """The (material, wall) whose names describe a scene all in this colour best; the material stays of its sort."""
+    """The (material, wall) whose names describe a scene all in this colour best; the material stays of its
+    sort."""
+
     def distance(other: tuple[float, float, float]) -> float:
         return float(np.abs(np.array(other) - colour).sum())
 
     same = [name for name in MATERIALS if name.split()[-1] == material.split()[-1]]
-    return min(same, key=lambda name: distance(MATERIALS[name])), min(WALLS, key=lambda name: distance(WALLS[name]))
+    return min(same, key=lambda name: distance(MATERIALS[name])), min(
+        WALLS, key=lambda name: distance(WALLS[name])
+    )
 
 
 def height_words(cm: float) -> str:
