@@ -71,5 +71,7 @@ def rotate_token(request: HttpRequest) -> HttpResponse:
     with transaction.atomic():
         had_one = bool(Token.objects.filter(user=request.user).delete()[0])
         Token.objects.create(user=request.user)
-    messages.success(request, "Your old token no longer works. Here is the new one." if had_one else "Your token is ready.")
+    messages.success(
+        request, "Your old token no longer works. Here is the new one." if had_one else "Your token is ready."
+    )
     return redirect("profile")

@@ -67,6 +67,8 @@ class Numbers:
     tuned: int
     generator_in_use: Generator | None
     availability: list[Availability]
+    # Settled candidates per label, in the labels' order.
+    label_counts: list[int]
     # kind of run -> (unfinished ones, share done of the newest)
     busy: dict[str, tuple[int, float]] = field(default_factory=dict)
 
@@ -124,7 +126,9 @@ def count() -> Numbers:
             is_complete=True, candidate__product__unsuitable=False, candidate__version_rows=None
         ).count(),
         unwritten_version=DatasetVersion.objects.filter(state="frozen").order_by("-pk").first(),
-        untrained_version=DatasetVersion.objects.filter(state="written", checkpoints=None, trainings=None).order_by("-pk").first(),
+        untrained_version=DatasetVersion.objects.filter(state="written", checkpoints=None, trainings=None)
+        .order_by("-pk")
+        .first(),
         checkpoints=Checkpoint.objects.count(),
         promoted=promoted,
         better_checkpoint=_better_than(promoted),
@@ -136,6 +140,7 @@ def count() -> Numbers:
         tuned=sum(generator.parent_id is not None for generator in generators),
         generator_in_use=next((generator for generator in generators if generator.is_in_use), None),
         availability=_availability(generators),
+        label_counts=_label_counts(),
         busy=_busy(),
     )
 
@@ -151,12 +156,22 @@ def _better_than(promoted: Checkpoint | None) -> Checkpoint | None:
 
 
 def _availability(generators: list[Generator]) -> list[Availability]:
-    rows = Consensus.objects.filter(is_complete=True, candidate__product__unsuitable=False).values("candidate__generator")
+    rows = Consensus.objects.filter(is_complete=True, candidate__product__unsuitable=False).values(
+        "candidate__generator"
+    )
     rows = rows.annotate(labelled=Count("pk"), available=Count("pk", filter=Q(label=Label.AVAILABLE))).order_by()
     counts = {row["candidate__generator"]: (row["labelled"], row["available"]) for row in rows}
     return [
-        Availability(generator.name, generator.is_in_use, *counts[generator.pk]) for generator in generators if generator.pk in counts
+        Availability(generator.name, generator.is_in_use, *counts[generator.pk])
+        for generator in generators
+        if generator.pk in counts
     ]
+
+
+def _label_counts() -> list[int]:
+    rows = Consensus.objects.filter(is_complete=True, candidate__product__unsuitable=False)
+    counts = dict(rows.values_list("label").annotate(Count("pk")).order_by())
+    return [counts.get(int(label), 0) for label in Label]
 
 
 def _busy() -> dict[str, tuple[int, float]]:

@@ -10,13 +10,21 @@ from annotation.models import Slot, Task
 from frontend_templates.numbers import Numbers, numbers, score
 
 MANY_TASKS = 200
+# A new version is proposed for so many new labelled candidates, or when there is nothing left to label.
+WORTH_A_VERSION = 20
 
 # Which station a run's kind is at work for.
 STATION_OF_KIND = {
-    "cut_out": "products", "import_products": "products", "generate": "candidates", "perceive": "perception",
-    "fit_consensus": "consensus", "write_version": "dataset", "train_rfnet": "rfnet", "rfnet": "rfnet", "judge": "judge", "score": "judge",
-    "pick": "pick", "round": "pick", "rfft": "tune", "tune_generator": "tune",
-}  # fmt: skip
+    "cut_out": "products",
+    "generate": "candidates",
+    "perceive": "perception",
+    "freeze": "dataset",
+    "train_rfnet": "rfnet",
+    "score": "judge",
+    "score_all": "judge",
+    "open_round": "pick",
+    "train_rfft": "tune",
+}
 
 
 @dataclass(frozen=True)
@@ -89,28 +97,53 @@ def _products(user: Any, n: Numbers) -> Station:
     empty = not n.products
     detail = some(n.prompts, "prompt") + (f", {n.unsuitable:,} unsuitable" if n.unsuitable else "")
     if n.products and not n.prompts:
-        step, action = "No prompt yet: write one to draw with.", _action("Write a prompt", _page(user, "generate", "prompt_create"))
+        step, action = (
+            "No prompt yet: write one to draw with.",
+            _action("Write a prompt", _page(user, "generate", "prompt_create")),
+        )
     else:
         step = "Nothing to advertise yet: bring products in." if empty else "More products make the judge sturdier."
         action = _action("Add products", _page(user, "edit_products", "product_import"))
     return Station(
-        "products", "Products & prompts", n.products, "product" if n.products == 1 else "products", detail,
-        _page(user, "see_candidates", "products"), step, action, empty or not n.prompts, n.product_pictures, True,
-    )  # fmt: skip
+        "products",
+        "Products & prompts",
+        n.products,
+        "product" if n.products == 1 else "products",
+        detail,
+        _page(user, "see_candidates", "products"),
+        step,
+        action,
+        empty or not n.prompts,
+        n.product_pictures,
+        True,
+    )
 
 
 def _candidates(user: Any, n: Numbers) -> Station:
     ready = bool(n.products and n.prompts)
     empty = ready and not n.candidates
-    step = "Draw the first pictures of your products." if empty else "Draw more with the generator in use." if ready else ""
+    step = (
+        "Draw the first pictures of your products."
+        if empty
+        else "Draw more with the generator in use."
+        if ready
+        else ""
+    )
     detail = f"by {n.generator_in_use}" if n.generator_in_use else "no generator is in use"
     if n.drawn_twice:
         detail += f", {n.drawn_twice:,} drawn again"
     return Station(
-        "candidates", "Candidates", n.candidates, "candidate" if n.candidates == 1 else "candidates", detail,
-        _page(user, "see_candidates", "candidates"), step,
-        _action("Draw candidates", _page(user, "generate", "generate")) if ready else None, empty, n.candidate_pictures,
-    )  # fmt: skip
+        "candidates",
+        "Candidates",
+        n.candidates,
+        "candidate" if n.candidates == 1 else "candidates",
+        detail,
+        _page(user, "see_candidates", "candidates"),
+        step,
+        _action("Draw candidates", _page(user, "generate", "generate")) if ready else None,
+        empty,
+        n.candidate_pictures,
+    )
 
 
 def _perception(user: Any, n: Numbers) -> Station:
@@ -119,9 +152,17 @@ def _perception(user: Any, n: Numbers) -> Station:
         step = f"{some(n.unperceived, 'candidate')} lack depth or saliency."
         action = _action("See them", _page(user, "see_candidates", "candidates", state="unperceived"))
     return Station(
-        "perception", "Depth & saliency", n.candidates - n.unperceived, "perceived", "what RFNet sees besides the picture",
-        "", step or "Made with every candidate.", action, False, n.perceived_pictures,
-    )  # fmt: skip
+        "perception",
+        "Depth & saliency",
+        n.candidates - n.unperceived,
+        "perceived",
+        "what RFNet sees besides the picture",
+        "",
+        step or "Made with every candidate.",
+        action,
+        False,
+        n.perceived_pictures,
+    )
 
 
 def _tasks_for(user: Any) -> int:
@@ -144,19 +185,34 @@ def _label(user: Any, n: Numbers) -> Station:
         step = "No task is open."
     people = f" by {some(n.annotators, 'person', 'people')}" if n.annotators else ""
     return Station(
-        "label", "People label", n.open_tasks, "open task" if n.open_tasks == 1 else "open tasks",
-        f"{some(n.annotations, 'annotation')}{people}", _page(user, "label", "desk"), step,
-        _action("Label", _page(user, "label", "desk")) if mine else None, mine > 0,
-    )  # fmt: skip
+        "label",
+        "People label",
+        n.open_tasks,
+        "open task" if n.open_tasks == 1 else "open tasks",
+        f"{some(n.annotations, 'annotation')}{people}",
+        _page(user, "label", "desk"),
+        step,
+        _action("Label", _page(user, "label", "desk")) if mine else None,
+        mine > 0,
+    )
 
 
 def _consensus(user: Any, n: Numbers) -> Station:
     page = _page(user, "see_quality", "quality")
-    step = f"People disagree on {n.disagreed:,}." if n.disagreed else "No disagreement to settle." if n.consensuses else ""
+    step = (
+        f"People disagree on {n.disagreed:,}." if n.disagreed else "No disagreement to settle." if n.consensuses else ""
+    )
     return Station(
-        "consensus", "Consensus", n.consensuses, "settled", "majority, then Dawid-Skene", page, step,
-        _action("Look at them", page) if n.disagreed else None, False,
-    )  # fmt: skip
+        "consensus",
+        "Consensus",
+        n.consensuses,
+        "settled",
+        "majority, then Dawid-Skene",
+        page,
+        step,
+        _action("Look at them", page) if n.disagreed else None,
+        False,
+    )
 
 
 def _dataset(user: Any, n: Numbers) -> Station:
@@ -169,9 +225,18 @@ def _dataset(user: Any, n: Numbers) -> Station:
         action, wants = _action("Write it", _page(user, "freeze_datasets", "dataset", n.unwritten_version.pk)), True
     elif n.in_no_version:
         step = f"{some(n.in_no_version, 'labelled candidate is', 'labelled candidates are')} in no version."
-        action, wants = _action("Freeze", page), True
+        action = _action("Freeze", page)
+        wants = not n.open_tasks or n.in_no_version >= WORTH_A_VERSION
     return Station(
-        "dataset", "Dataset version", n.versions, "version" if n.versions == 1 else "versions", detail, page, step, action, wants
+        "dataset",
+        "Dataset version",
+        n.versions,
+        "version" if n.versions == 1 else "versions",
+        detail,
+        page,
+        step,
+        action,
+        wants,
     )
 
 
@@ -189,26 +254,50 @@ def _rfnet(user: Any, n: Numbers) -> Station:
         action, wants = _action("Promote", _page(user, "promote", "trainings")), True
     elif n.untrained_version:
         step = f"{n.untrained_version} is written and not trained on."
-        action = _action("Train RFNet", _page(user, "train", "training_start", kind="rfnet", version=n.untrained_version.pk))
+        action = _action(
+            "Train RFNet", _page(user, "train", "training_start", kind="rfnet", version=n.untrained_version.pk)
+        )
         wants = True
     elif n.promoted:
         step = "Trained on the newest version."
     return Station(
-        "rfnet", "RFNet", n.checkpoints, "checkpoint" if n.checkpoints == 1 else "checkpoints", detail,
-        _page(user, "train", "trainings"), step, action, wants,
-    )  # fmt: skip
+        "rfnet",
+        "RFNet",
+        n.checkpoints,
+        "checkpoint" if n.checkpoints == 1 else "checkpoints",
+        detail,
+        _page(user, "train", "trainings"),
+        step,
+        action,
+        wants,
+    )
 
 
 def _judge(user: Any, n: Numbers) -> Station:
     page = _page(user, "train", "rounds")
     if not n.promoted:
-        return Station("judge", "RFNet judges", 0, "verdicts", "five probabilities for each candidate", page, "Needs a checkpoint in use.")
+        return Station(
+            "judge",
+            "RFNet judges",
+            0,
+            "verdicts",
+            "five probabilities for each candidate",
+            page,
+            "Needs a checkpoint in use.",
+        )
     wants = n.unjudged > 0
     step = f"{some(n.unjudged, 'candidate')} without a verdict." if wants else "Every candidate is judged."
     return Station(
-        "judge", "RFNet judges", n.judged, "verdict" if n.judged == 1 else "verdicts", f"by {n.promoted}", page, step,
-        _action("Judge them", page) if wants else None, wants,
-    )  # fmt: skip
+        "judge",
+        "RFNet judges",
+        n.judged,
+        "verdict" if n.judged == 1 else "verdicts",
+        f"by {n.promoted}",
+        page,
+        step,
+        _action("Judge them", page) if wants else None,
+        wants,
+    )
 
 
 def _pick(user: Any, n: Numbers) -> Station:
@@ -222,21 +311,38 @@ def _pick(user: Any, n: Numbers) -> Station:
     elif n.promoted:
         step = "All judged candidates are with people."
     return Station(
-        "pick", "Pick what to label", last.number if last else 0, "round" if last and last.number == 1 else "rounds", detail, page, step,
-        _action("Start a round", page) if n.unseen_by_people else None, wants,
-    )  # fmt: skip
+        "pick",
+        "Pick what to label",
+        last.number if last else 0,
+        "round" if last and last.number == 1 else "rounds",
+        detail,
+        page,
+        step,
+        _action("Start a round", page) if n.unseen_by_people else None,
+        wants,
+    )
 
 
 def _tune(user: Any, n: Numbers) -> Station:
     step, action, wants = "", None, False
     if n.promoted:
         wants = n.tuned == 0 and n.unjudged == 0
-        step = "Let RFNet's feedback tune the ControlNet." if n.tuned == 0 else f"{some(n.tuned, 'tuned generator')} so far."
+        step = (
+            "Let RFNet's feedback tune the ControlNet."
+            if n.tuned == 0
+            else f"{some(n.tuned, 'tuned generator')} so far."
+        )
         action = _action("Tune", _page(user, "train", "training_start", kind="rfft"))
     else:
         step = "Needs an RFNet in use."
     return Station(
-        "tune", "Tune the generator", n.generators, "generator" if n.generators == 1 else "generators",
+        "tune",
+        "Tune the generator",
+        n.generators,
+        "generator" if n.generators == 1 else "generators",
         f"in use: {n.generator_in_use}" if n.generator_in_use else "none in use",
-        _page(user, "see_candidates", "generators"), step, action, wants,
-    )  # fmt: skip
+        _page(user, "see_candidates", "generators"),
+        step,
+        action,
+        wants,
+    )

@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.http import HttpRequest, HttpResponse
@@ -5,6 +7,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
+from adproof.labels import TITLES
 from frontend_templates.numbers import numbers
 from frontend_templates.stations import next_for, stations
 
@@ -13,8 +16,24 @@ from frontend_templates.stations import next_for, stations
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     found = stations(request.user)
-    context = {"stations": found, "next_station": next_for(found), "availability": numbers().availability}
+    now = numbers()
+    context = {
+        "stations": found,
+        "next_station": next_for(found),
+        "availability": now.availability,
+        "labels": label_strip(now.label_counts),
+    }
     return render(request, "home.html#loop" if request.htmx else "home.html", context)
+
+
+def label_strip(counts: list[int]) -> list[dict[str, Any]]:
+    """The labels with their place on a strip 100 wide."""
+    total, start, strip = sum(counts) or 1, 0.0, []
+    for (label, title), count in zip(TITLES.items(), counts, strict=True):
+        width = 100 * count / total
+        strip.append({"label": int(label), "title": title, "count": count, "start": start, "width": width})
+        start += width
+    return strip
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -47,23 +47,31 @@ class PicturesForm(forms.Form):
         help_text="PNG, JPEG or WebP. A transparent background is kept; another one is cut away for you.",
         widget=ManyFiles(attrs={"accept": "image/png,image/jpeg,image/webp"}),
     )
-    title = forms.CharField(max_length=300, required=False, help_text="For a single picture. Otherwise the file names are the titles.")
+    title = forms.CharField(
+        max_length=300, required=False, help_text="For a single picture. Otherwise the file names are the titles."
+    )
     category = forms.CharField(max_length=80, required=False)
     description = forms.CharField(
-        max_length=5000, required=False, widget=forms.Textarea(attrs={"rows": 2}),
+        max_length=5000,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2}),
         help_text="What a shop says of it: material, size, use. RFNet reads it.",
-    )  # fmt: skip
+    )
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
         if data.get("title") and len(data.get("pictures", [])) > 1:
-            self.add_error("title", "One title can't name several products: leave it empty, and the file names are used.")
+            self.add_error(
+                "title", "One title can't name several products: leave it empty, and the file names are used."
+            )
         return data
 
     @property
     def values(self) -> dict[str, Any]:
         """What all the products have in common."""
-        return {name: self.cleaned_data[name] for name in ("title", "category", "description") if self.cleaned_data[name]}
+        return {
+            name: self.cleaned_data[name] for name in ("title", "category", "description") if self.cleaned_data[name]
+        }
 
     def files_to_import(self) -> Iterator[tuple[str, bytes]]:
         """One at a time, so that memory holds one picture. Those that are too large are in `too_large`."""
@@ -73,7 +81,7 @@ class PicturesForm(forms.Form):
 
     def too_large(self) -> list[str]:
         return [
-            f"{file.name}: {megabytes(file.size)} is too large; {megabytes(MAX_PICTURE_BYTES)} is the most. Save it smaller."
+            f"{file.name}: {megabytes(file.size)}; {megabytes(MAX_PICTURE_BYTES)} is the most. Save it smaller."
             for file in self.cleaned_data["pictures"]
             if file.size > MAX_PICTURE_BYTES
         ]
@@ -83,11 +91,14 @@ class CsvForm(forms.Form):
     """A table of products, and the pictures it names in a zip."""
 
     table = forms.FileField(
-        label="CSV", help_text="Columns sku, title, image; besides: description, category, width_cm, depth_cm, height_cm.",
+        label="CSV",
+        help_text="Columns sku, title, image; besides: description, category, width_cm, depth_cm, height_cm.",
         widget=forms.FileInput(attrs={"accept": ".csv,text/csv"}),
-    )  # fmt: skip
+    )
     pictures = forms.FileField(
-        label="Zip of its pictures", help_text="The image column names the files in it.", widget=forms.FileInput(attrs={"accept": ".zip"})
+        label="Zip of its pictures",
+        help_text="The image column names the files in it.",
+        widget=forms.FileInput(attrs={"accept": ".zip"}),
     )
 
     def clean_table(self) -> UploadedFile:
@@ -108,20 +119,26 @@ class CsvForm(forms.Form):
 
 class UnsuitableForm(forms.Form):
     reason = forms.CharField(
-        max_length=300, label="What is wrong with its own picture?", error_messages={"required": "Say what is wrong with the picture."}
+        max_length=300,
+        label="What is wrong with its own picture?",
+        error_messages={"required": "Say what is wrong with the picture."},
     )
 
 
 class PromptForm(forms.ModelForm):
     # A longer text must come back whole with a sentence: a maxlength attribute would cut a paste without a word.
     text = forms.CharField(
-        label="Scene", max_length=MAX_PROMPT_CHARS, widget=forms.Textarea(attrs={"rows": 4}),
+        label="Scene",
+        max_length=MAX_PROMPT_CHARS,
+        widget=forms.Textarea(attrs={"rows": 4}),
         help_text="What stands around the product: the surface, the wall, the light.",
-    )  # fmt: skip
+    )
     negative_text = forms.CharField(
-        label="What must not appear", max_length=MAX_PROMPT_CHARS, required=False,
+        label="What must not appear",
+        max_length=MAX_PROMPT_CHARS,
+        required=False,
         widget=forms.Textarea(attrs={"rows": 2}),
-    )  # fmt: skip
+    )
 
     class Meta:
         model = Prompt
@@ -143,7 +160,8 @@ class PromptForm(forms.ModelForm):
             for validator in field.validators:
                 if getattr(validator, "code", "") == "max_length":
                     validator.message = (
-                        "This text has %(show_value)s characters; %(limit_value)s is the most. Shorten it: generators read only the first 75 words or so."
+                        "This text has %(show_value)s characters; %(limit_value)s is the most. "
+                        "Shorten it: generators read only the first 75 words or so."
                     )
 
 
@@ -153,10 +171,17 @@ class CandidateFilter(forms.Form):
     label = forms.TypedChoiceField(label="People say", choices=LABELS, coerce=int, empty_value=None, required=False)
     verdict = forms.TypedChoiceField(label="RFNet says", choices=LABELS, coerce=int, empty_value=None, required=False)
     state = forms.ChoiceField(
-        label="State", required=False,
-        choices=[("", "Any"), ("unlabelled", "Not labelled"), ("labelled", "Labelled"), ("disagreed", "People disagree"),
-                 ("contradicted", "People and RFNet disagree"), ("unperceived", "Lacks depth or saliency")],
-    )  # fmt: skip
+        label="State",
+        required=False,
+        choices=[
+            ("", "Any"),
+            ("unlabelled", "Not labelled"),
+            ("labelled", "Labelled"),
+            ("disagreed", "People disagree"),
+            ("contradicted", "People and RFNet disagree"),
+            ("unperceived", "Lacks depth or saliency"),
+        ],
+    )
     generator = forms.ModelChoiceField(Generator.objects.order_by("pk"), required=False, empty_label="Any")
     prompt = forms.ModelChoiceField(Prompt.objects.order_by("name"), required=False, empty_label="Any")
     product = forms.ModelChoiceField(Product.objects.all(), required=False, widget=forms.HiddenInput)
@@ -181,7 +206,9 @@ class CandidateFilter(forms.Form):
                 rows = rows.filter(consensus__agreement__lt=0.75)
             case "contradicted":
                 right = verdicts.filter(label=F("candidate__consensus__label"))
-                rows = rows.filter(consensus__isnull=False, pk__in=verdicts.values("candidate")).exclude(pk__in=right.values("candidate"))
+                rows = rows.filter(consensus__isnull=False, pk__in=verdicts.values("candidate")).exclude(
+                    pk__in=right.values("candidate")
+                )
             case "unperceived":
                 rows = rows.filter(depth_sha256="")
         return rows
@@ -194,26 +221,40 @@ class CandidateFilter(forms.Form):
 class GenerateForm(forms.Form):
     """What to draw: products x prompts x seeds."""
 
-    category = forms.ChoiceField(label="Products", required=False)
+    category = forms.ChoiceField(required=False)
     skus = forms.CharField(
-        label="Only these SKUs", required=False, widget=forms.Textarea(attrs={"rows": 2}),
+        label="Only these SKUs",
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2}),
         help_text="Separated by spaces, commas or lines. Empty: all products chosen above.",
-    )  # fmt: skip
+    )
     most_products = forms.IntegerField(
-        label="At most so many products", min_value=1, max_value=100_000, required=False, help_text="The newest first. Empty: all."
+        label="At most so many products",
+        min_value=1,
+        max_value=100_000,
+        required=False,
+        help_text="The newest first. Empty: all.",
     )
     prompts = forms.ModelMultipleChoiceField(
-        Prompt.objects.filter(is_active=True).order_by("name"), widget=forms.CheckboxSelectMultiple,
+        Prompt.objects.filter(is_active=True).order_by("name"),
+        widget=forms.CheckboxSelectMultiple,
         error_messages={"required": "Choose at least one prompt."},
-    )  # fmt: skip
-    per_pair = forms.IntegerField(label="Pictures of each product with each prompt", min_value=1, max_value=MAX_SEEDS, initial=1)
+    )
+    per_pair = forms.IntegerField(
+        label="Pictures of each product with each prompt", min_value=1, max_value=MAX_SEEDS, initial=1
+    )
     attempts = forms.IntegerField(
-        label="Attempts", min_value=1, max_value=MAX_ATTEMPTS, initial=1,
+        label="Attempts",
+        min_value=1,
+        max_value=MAX_ATTEMPTS,
+        initial=1,
         help_text="1 keeps every picture. More draws again until RFNet calls one available (Recurrent Generation).",
-    )  # fmt: skip
+    )
 
     # Made with the form: sending it twice asks for the same pictures twice, and those are drawn once.
-    base_seed = forms.IntegerField(min_value=0, max_value=2**31, widget=forms.HiddenInput, initial=lambda: secrets.randbelow(2**31))
+    base_seed = forms.IntegerField(
+        min_value=0, max_value=2**31, widget=forms.HiddenInput, initial=lambda: secrets.randbelow(2**31)
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -223,13 +264,17 @@ class GenerateForm(forms.Form):
         wanted = [sku for sku in re.split(r"[\s,;]+", self.cleaned_data["skus"]) if sku]
         unknown = sorted(set(wanted) - set(Product.objects.filter(sku__in=wanted).values_list("sku", flat=True)))
         if unknown:
-            raise forms.ValidationError(f"No product has the SKU {', '.join(unknown[:5])}{' …' if len(unknown) > 5 else ''}.")
+            raise forms.ValidationError(
+                f"No product has the SKU {', '.join(unknown[:5])}{' …' if len(unknown) > 5 else ''}."
+            )
         return wanted
 
     def clean_attempts(self) -> int:
         attempts: int = self.cleaned_data["attempts"]
         if attempts > 1 and not apps.get_model("rfnet_service", "Checkpoint").objects.filter(is_promoted=True).exists():
-            raise forms.ValidationError("Drawing again needs an RFNet in use to judge: choose 1, or promote a checkpoint first.")
+            raise forms.ValidationError(
+                "Drawing again needs an RFNet in use to judge: choose 1, or promote a checkpoint first."
+            )
         return attempts
 
     def products(self) -> QuerySet[Product]:

@@ -25,6 +25,8 @@ from generation.importing import BadImport, Problem, ZipPictures
 from generation.models import Candidate, CandidateQuerySet, Generator, Product, Prompt
 
 PAGE_SIZE = 36
+# So many are ticked when the drawing form opens.
+MANY_PROMPTS = 8
 
 
 def with_labels(rows: CandidateQuerySet) -> CandidateQuerySet:
@@ -48,7 +50,12 @@ def products(request: HttpRequest) -> HttpResponse:
         rows = rows.filter(Q(title__icontains=query) | Q(sku__icontains=query) | Q(description__icontains=query))
     if category:
         rows = rows.filter(category=category)
-    context = {"page": newest_first(request, rows, PAGE_SIZE), "q": query, "category": category, "categories": categories()}
+    context = {
+        "page": newest_first(request, rows, PAGE_SIZE),
+        "q": query,
+        "category": category,
+        "categories": categories(),
+    }
     return page_or_part(request, "generation/products.html", context)
 
 
@@ -90,7 +97,9 @@ def product_import(request: HttpRequest) -> HttpResponse:
     elif table.is_bound and table.is_valid():
         try:
             report = actions.import_products_csv(
-                table.cleaned_data["table"].read(), ZipPictures(table.cleaned_data["pictures"].read()), user=request.user
+                table.cleaned_data["table"].read(),
+                ZipPictures(table.cleaned_data["pictures"].read()),
+                user=request.user,
             )
         except BadImport as problem:
             table.add_error(None, str(problem)[:1].upper() + str(problem)[1:])
@@ -135,7 +144,11 @@ def prompt_edit(request: HttpRequest, pk: int | None = None) -> HttpResponse:
 @requires("see_candidates")
 @require_safe
 def generators(request: HttpRequest) -> HttpResponse:
-    rows = Generator.objects.select_related("parent").annotate(candidate_count=Count("candidates")).order_by("-is_in_use", "-pk")
+    rows = (
+        Generator.objects.select_related("parent")
+        .annotate(candidate_count=Count("candidates"))
+        .order_by("-is_in_use", "-pk")
+    )
     return render(request, "generation/generators.html", {"generators": rows})
 
 
@@ -162,7 +175,8 @@ def candidate(request: HttpRequest, pk: int) -> HttpResponse:
     rows = Candidate.objects.select_related("product", "prompt", "generator", "run", "consensus")
     candidate = get_object_or_404(rows, pk=pk)
     attempts = list(with_labels(Candidate.objects.filter(draw=candidate.draw)).order_by("attempt", "pk"))
-    verdicts = candidate.verdicts.select_related("checkpoint").order_by("-checkpoint__is_promoted", "-pk")[:10]
+    verdicts = candidate.verdicts.select_related("checkpoint").order_by("-checkpoint__is_promoted", "-pk")
+    verdicts = list(verdicts[:10])
     annotations = []
     if request.user.may("see_quality"):
         annotations = list(candidate.annotations.select_related("annotator").order_by("-created_at")[:50])
@@ -172,6 +186,7 @@ def candidate(request: HttpRequest, pk: int) -> HttpResponse:
         "attempts": attempts if len(attempts) > 1 else [],
         "consensus": consensus,
         "consensus_bars": bars(consensus.posterior) if consensus else [],
+        "verdict_in_use": next((verdict for verdict in verdicts if verdict.checkpoint.is_promoted), None),
         "verdicts": [{"row": verdict, "bars": bars(verdict.probs)} for verdict in verdicts],
         "annotations": annotations,
     }
@@ -186,11 +201,18 @@ def bars(probabilities: list[float]) -> list[dict[str, Any]]:
 @require_http_methods(["GET", "HEAD", "POST"])
 def generate(request: HttpRequest) -> HttpResponse:
     """The form; htmx posts it while it is filled in, and gets back how much that would make."""
-    product = Product.objects.filter(pk=request.GET["product"]).first() if request.GET.get("product", "").isdigit() else None
-    initial = {"skus": product.sku if product else "", "most_products": None if product else 12}
+    product = (
+        Product.objects.filter(pk=request.GET["product"]).first() if request.GET.get("product", "").isdigit() else None
+    )
+    offered = Prompt.objects.filter(is_active=True)
+    initial = {
+        "skus": product.sku if product else "",
+        "most_products": None if product else 12,
+        "prompts": offered.order_by("name")[:MANY_PROMPTS],
+    }
     form = GenerateForm(request.POST if request.method == "POST" else None, initial=initial)
     generator = Generator.objects.filter(is_in_use=True).first()
-    context: dict[str, Any] = {"form": form, "generator": generator, "prompts": Prompt.objects.filter(is_active=True).exists()}
+    context: dict[str, Any] = {"form": form, "generator": generator, "prompts": offered.exists()}
     if form.is_bound and form.is_valid():
         if request.htmx:
             return render(request, "generation/generate.html#estimate", {**context, **estimate(form, generator)})

@@ -18,7 +18,7 @@ from django_htmx.http import HttpResponseStopPolling
 from accounts.roles import requires
 from config.paging import newest_first
 from runs import actions
-from runs.kinds import _KINDS
+from runs.kinds import titles
 from runs.models import Run
 
 PAGE_SIZE = 40
@@ -53,7 +53,7 @@ def runs(request: HttpRequest) -> HttpResponse:
         rows = rows.filter(kind=kind)
     context = {
         "page": newest_first(request, rows, PAGE_SIZE), "state": state, "kind": kind, "states": Run.State.choices,
-        "kinds": [(found.name, found.title) for found in _KINDS.values()],
+        "kinds": titles(),
     }  # fmt: skip
     return render(request, "runs/runs.html#rows" if request.htmx else "runs/runs.html", context)
 
