@@ -130,6 +130,7 @@ def _task(slot: Slot, project: Project) -> dict[str, Any]:
             "thumbnail": reverse("thumbnail", args=[384, candidate.image_sha256]),
         },
         "product": {"id": product.pk, "title": product.title, "description": product.description},
+        "image_scale": candidate.image_scale,
         "prompt": candidate.prompt_text if project.shows_prompt else None,
     }
 

@@ -98,6 +98,7 @@ class TaskOut(serializers.Serializer):
     lease_until = serializers.DateTimeField()
     pictures = PicturesOut()
     product = ProductOut()
+    image_scale = serializers.FloatField(help_text="Longest side of the product as a share of the picture.")
     prompt = serializers.CharField(allow_null=True, help_text="null when the project hides it.")
 
 

@@ -1,0 +1,103 @@
+// The words around the picture.
+
+const $ = (name) => document.querySelector(`[data-part="${name}"]`);
+
+export function showTask(task) {
+  document.querySelector("[data-desk]").classList.toggle("has-task", Boolean(task));
+  for (const button of document.querySelectorAll("[data-label-button], [data-needs-task]")) {
+    button.setAttribute("aria-disabled", task ? "false" : "true");
+  }
+  if (!task) return;
+  $("title").textContent = task.product.title;
+  $("description").textContent = task.product.description;
+  $("prompt-box").hidden = task.prompt === null;
+  $("prompt").textContent = task.prompt ?? "";
+  paintCutOut($("cutout"), task.bitmaps.product);
+  $("canvas").setAttribute("aria-label", `Generated picture of: ${task.product.title}`);
+}
+
+function paintCutOut(canvas, bitmap) {
+  const side = canvas.width;
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, side, side);
+  context.imageSmoothingQuality = "high";
+  const factor = (side * 0.9) / Math.max(bitmap.width, bitmap.height);
+  const [width, height] = [bitmap.width * factor, bitmap.height * factor];
+  context.drawImage(bitmap, (side - width) / 2, (side - height) / 2, width, height);
+}
+
+export function showView(view) {
+  for (const button of document.querySelectorAll("[data-view]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.view === view));
+  }
+}
+
+export function showZoom(scale) {
+  $("zoom").textContent = `${Math.round(scale * 100)}%`;
+}
+
+export function showSaving({ saved, waiting, problem, isLasting }) {
+  const box = $("saving");
+  const parts = [`${saved} saved`];
+  if (waiting && problem === "offline") parts.push(`${waiting} waiting for the connection`);
+  else if (waiting && problem === "login") parts.push(`${waiting} waiting for you to log in`);
+  else if (waiting) parts.push(`${waiting} sending`);
+  box.textContent = parts.join(", ");
+  box.dataset.state = waiting ? problem || "sending" : "saved";
+  $("login").hidden = problem !== "login";
+  $("unsafe").hidden = isLasting || !waiting;
+}
+
+export function showNumbers({ today, left, paces }) {
+  $("today").textContent = today.toLocaleString();
+  $("left").textContent = left >= 1000 ? "1000+" : String(left);
+  $("pace").textContent = paces.length ? `${median(paces.slice(-20)).toFixed(1)} s` : "–";
+}
+
+const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+
+const MESSAGES = {
+  loading: ["One moment", "Your pictures are on their way."],
+  not_ready: ["Your first pictures are being made", "They appear here by themselves as soon as the first one is drawn."],
+  empty: ["All done for now", "You have judged every picture in the queue. New ones appear here by themselves."],
+  paused: ["This project is paused", "A manager has paused it. It goes on here by itself."],
+  offline: ["No connection", "What you have labelled is kept. The desk goes on by itself when the server answers again."],
+  login: ["You are logged out", "What you have labelled is kept on this computer and is sent after you have logged in again."],
+};
+
+export function showMessage(state) {
+  const box = $("message");
+  const text = MESSAGES[state];
+  box.hidden = !text;
+  if (!text || box.dataset.state === state) return;
+  box.dataset.state = state;
+  $("message-title").textContent = text[0];
+  $("message-text").textContent = text[1];
+}
+
+export function clearMessage() {
+  $("message").hidden = true;
+  $("message").dataset.state = "";
+}
+
+let toastTimer = 0;
+
+export function toast(text, ms = 3500) {
+  const box = $("toast");
+  box.textContent = text;
+  box.hidden = false;
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => (box.hidden = true), ms);
+}
+
+// Read out to those who do not see the page; never in the way of those who do.
+export function announce(text) {
+  $("announce").textContent = text;
+}
+
+export function flash(label) {
+  const button = document.querySelector(`[data-label-button="${label}"]`);
+  button.classList.remove("is-given");
+  void button.offsetWidth; // start the animation again
+  button.classList.add("is-given");
+}

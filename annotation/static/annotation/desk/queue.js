@@ -1,0 +1,123 @@
+// The next tasks, held under lease with their pictures decoded. Events: "change", and "lost" (detail: task ids).
+import { ApiError, post } from "./api.js";
+import { decode } from "./pictures.js";
+
+const AHEAD = 10;
+const REFILL_BELOW = 7;
+const DECODE_AHEAD = 5;
+const POLL_MS = { not_ready: 3000, empty: 10000, paused: 15000, offline: 3000 };
+
+export class Queue extends EventTarget {
+  tasks = [];
+  current = null; // the one on the screen
+  state = "loading"; // "ok", "empty", "not_ready", "paused", "offline", "login"
+  left = 0;
+  doneToday = 0;
+  #busy = false;
+  #poll = 0;
+
+  constructor(base, project, isAnswered) {
+    super();
+    this.base = base;
+    this.project = project;
+    this.isAnswered = isAnswered;
+  }
+
+  start() {
+    this.#renewEvery(60000);
+    return this.refill();
+  }
+
+  // The next task whose picture is there, or null. It stays held until it is answered or released.
+  next() {
+    const place = this.tasks.findIndex((task) => task.bitmaps?.generated);
+    if (place < 0) return null;
+    const [task] = this.tasks.splice(place, 1);
+    this.refill();
+    this.#decodeAhead();
+    return task;
+  }
+
+  putFirst(task) {
+    this.tasks = [task, ...this.tasks.filter((other) => other.task !== task.task)];
+    this.#decodeAhead();
+  }
+
+  dropProduct(product) {
+    const gone = this.tasks.filter((task) => task.product.id === product);
+    this.tasks = this.tasks.filter((task) => task.product.id !== product);
+    if (gone.length) post(this.base, "release", { tasks: gone.map((task) => task.task) }).catch(() => {});
+    this.refill();
+  }
+
+  async refill() {
+    if (this.#busy || this.tasks.length >= REFILL_BELOW) return;
+    this.#busy = true;
+    clearTimeout(this.#poll);
+    try {
+      const midnight = new Date();
+      midnight.setHours(0, 0, 0, 0);
+      const asked = { project: this.project, count: AHEAD - this.tasks.length, today_from: midnight.toISOString() };
+      const given = await post(this.base, "lease", asked);
+      const held = new Set([...this.tasks, this.current].map((task) => task?.task));
+      this.tasks.push(...given.tasks.filter((task) => !held.has(task.task) && !this.isAnswered(task.task)));
+      this.left = given.left;
+      this.doneToday = given.done_today;
+      this.leaseMinutes = given.lease_minutes;
+      this.state = given.state;
+      this.dispatchEvent(new Event("counted"));
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      this.state = error.isLogin ? "login" : "offline";
+    } finally {
+      this.#busy = false;
+    }
+    const pause = POLL_MS[this.state];
+    if (pause) this.#poll = setTimeout(() => this.refill(), pause);
+    this.#decodeAhead();
+    this.dispatchEvent(new Event("change"));
+  }
+
+  #decodeAhead() {
+    for (const task of this.tasks.slice(0, DECODE_AHEAD)) this.load(task);
+  }
+
+  // Decode a task's two main pictures once; a picture that can't be had is tried again at the next refill.
+  load(task) {
+    task.loading ??= Promise.all([decode(task.pictures.generated), decode(task.pictures.product)]).then(
+      ([generated, product]) => {
+        task.bitmaps = { generated, product };
+        this.dispatchEvent(new Event("change"));
+      },
+      () => {
+        task.loading = null;
+        setTimeout(() => this.#decodeAhead(), 2000);
+      },
+    );
+    return task.loading;
+  }
+
+  #renewEvery(ms) {
+    setInterval(async () => {
+      const held = [...this.tasks, ...(this.current ? [this.current] : [])].map((task) => task.task);
+      if (!held.length) return;
+      try {
+        const { lost } = await post(this.base, "renew", { tasks: held });
+        if (!lost.length) return;
+        this.tasks = this.tasks.filter((task) => !lost.includes(task.task));
+        this.dispatchEvent(new CustomEvent("lost", { detail: lost }));
+        this.refill();
+      } catch {
+        // No connection: the leases may lapse; answers to them are then judged by the server.
+      }
+    }, ms);
+  }
+
+  // The page goes away: others may have these at once. What waits in the outbox stays ours.
+  letGo() {
+    const held = [...this.tasks, ...(this.current ? [this.current] : [])].map((task) => task.task);
+    const free = held.filter((task) => !this.isAnswered(task));
+    if (free.length) post(this.base, "release", { tasks: free }, { keepalive: true }).catch(() => {});
+    this.tasks = [];
+  }
+}
