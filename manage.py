@@ -7,6 +7,11 @@ import sys
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    if sys.argv[1:2] == ["loop"]:
+        # The loop has a data folder of its own, made anew, so that it never meets what people do in ./data.
+        from config.env import own_data_dir
+
+        own_data_dir("loop")
     from config.database import DatabaseProblem, ensure_database
 
     try:

@@ -50,6 +50,4 @@ def make_broker(broker_url: str, database: dict) -> Broker:
         return RedisBroker(
             url=broker_url, heartbeat_timeout=10_000, maintenance_chance=1_000_000, middleware=middleware()
         )
-    raise BadSetting(
-        f"BROKER_URL starts with {scheme!r}: use amqp://, redis://, or leave it empty for PostgreSQL"
-    )
+    raise BadSetting(f"BROKER_URL starts with {scheme!r}: use amqp://, redis://, or leave it empty for PostgreSQL")

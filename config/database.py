@@ -78,9 +78,7 @@ def _create_if_missing(admin_url: str) -> None:
     import psycopg
 
     with psycopg.connect(admin_url, autocommit=True) as connection:
-        exists = connection.execute(
-            "SELECT 1 FROM pg_database WHERE datname = %s", [EMBEDDED_NAME]
-        ).fetchone()
+        exists = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [EMBEDDED_NAME]).fetchone()
         if not exists:
             connection.execute(f"CREATE DATABASE {EMBEDDED_NAME}")
 

@@ -1,6 +1,7 @@
 """Typed reading of environment variables: a bad value stops the start with a sentence, not later with a trace."""
 
 import os
+import shutil
 from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -44,3 +45,25 @@ def words(name: str, default: str) -> list[str]:
 def data_dir() -> Path:
     """Where everything that lasts on this machine lies: database, pictures, dataset versions, checkpoints, logs."""
     return Path(text("ADPROOF_DATA", str(BASE_DIR / "data"))).expanduser().resolve()
+
+
+def own_data_dir(name: str) -> None:
+    """Use data/<name>, emptied, unless the environment names a data folder or a database itself."""
+    if "ADPROOF_DATA" in os.environ or "DATABASE_URL" in os.environ:
+        return
+    folder = data_dir() / name
+    running = folder / "running.pid"
+    if running.is_file() and _is_alive(int(running.read_text() or 0)):
+        raise SystemExit(f"adproof: {folder} is in use by process {running.read_text()}; end that one first")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    running.write_text(str(os.getpid()))
+    os.environ["ADPROOF_DATA"] = str(folder)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return pid > 0

@@ -91,9 +91,7 @@ TEMPLATES = [
 
 DATABASE_URL = env.text("DATABASE_URL")
 if not DATABASE_URL:
-    raise env.BadSetting(
-        "DATABASE_URL is not set: start through manage.py, which brings the embedded PostgreSQL up"
-    )
+    raise env.BadSetting("DATABASE_URL is not set: start through manage.py, which brings the embedded PostgreSQL up")
 DATABASES = {"default": settings_from_url(DATABASE_URL)}
 DATABASES["default"]["OPTIONS"]["pool"] = {
     "min_size": 1,

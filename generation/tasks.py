@@ -65,7 +65,7 @@ def perceive(ctx: RunContext) -> dict[str, Any]:
 @kind("cut_out", "Cut products out")
 def cut_out(ctx: RunContext) -> dict[str, Any]:
     """Products whose picture has no alpha: U2-Net finds the object. What it can't find is listed, not fatal."""
-    from adproof.perception.cutout import cut_out as cut
+    from adproof.perception.saliency import cut_out as cut
 
     from adproof.perception.pictures import open_picture, picture_to_png
     from generation import runtime
@@ -81,9 +81,7 @@ def cut_out(ctx: RunContext) -> dict[str, Any]:
             rgba = cut(open_picture(blobs().get(item["sha256"]))[..., :3], runtime.saliency())
         except ValueError as error:
             with ctx.writing():
-                ImportProblem.objects.get_or_create(
-                    run=ctx.run, where=item["where"][:300], problem=str(error)[:500]
-                )
+                ImportProblem.objects.get_or_create(run=ctx.run, where=item["where"][:300], problem=str(error)[:500])
             ctx.log(f"{item['where']}: {error}", "warning")
             left_out += 1
             continue

@@ -65,12 +65,7 @@ def deliver(outbox_id: int) -> bool:
     from runs.tasks import ACTORS
 
     with transaction.atomic():
-        row = (
-            Outbox.objects.select_for_update(skip_locked=True)
-            .select_related("run")
-            .filter(pk=outbox_id)
-            .first()
-        )
+        row = Outbox.objects.select_for_update(skip_locked=True).select_related("run").filter(pk=outbox_id).first()
         if row is None:
             return False
         actor = ACTORS[kind_of(row.run.kind).queue]
@@ -96,9 +91,7 @@ def resume_run(run: Run) -> bool:
     """stopped or failed -> queued again; goes on from what is already there. False if it was not at rest."""
     with transaction.atomic():
         if Run.objects.filter(parent=run).exists():
-            again = list(
-                run.parts.filter(state__in=[Run.State.STOPPED, Run.State.FAILED]).select_for_update()
-            )
+            again = list(run.parts.filter(state__in=[Run.State.STOPPED, Run.State.FAILED]).select_for_update())
             if not again:
                 return False
             Run.objects.filter(pk=run.pk).update(
@@ -119,9 +112,7 @@ def _requeue(run: Run, *, reset_attempts: bool = False, delay_ms: int = 0) -> No
     run.worker, run.lease_until, run.finished_at, run.error = "", None, None, ""
     run.stop_requested = False if reset_attempts else run.stop_requested
     run.attempt = 0 if reset_attempts else run.attempt
-    run.save(
-        update_fields=["state", "worker", "lease_until", "finished_at", "error", "stop_requested", "attempt"]
-    )
+    run.save(update_fields=["state", "worker", "lease_until", "finished_at", "error", "stop_requested", "attempt"])
     send(run, delay_ms)
 
 
@@ -152,8 +143,6 @@ def worker_lost(run_id: int, fence: int, reason: str) -> None:
             run.save(update_fields=["state", "finished_at", "error"])
             run.log(run.error, "error")
         else:
-            run.log(
-                f"Attempt {run.attempt} ended early ({reason}); starting again from what is there.", "warning"
-            )
+            run.log(f"Attempt {run.attempt} ended early ({reason}); starting again from what is there.", "warning")
             _requeue(run, delay_ms=500 * 2**run.attempt)
     settle_parent(parent_id)

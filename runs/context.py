@@ -39,9 +39,7 @@ class RunContext:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def progress(
-        self, done: int, total: int | None = None, stage: str | None = None, *, force: bool = False
-    ) -> None:
+    def progress(self, done: int, total: int | None = None, stage: str | None = None, *, force: bool = False) -> None:
         """At most one write a second, unless forced."""
         now = time.monotonic()
         if not force and stage is None and now - self._told < 1.0:

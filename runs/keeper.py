@@ -23,9 +23,7 @@ def keep() -> None:
     now = timezone.now()
     for run_id, fence in Run.objects.lapsed().values_list("pk", "fence")[:100]:
         worker_lost(run_id, fence, "its worker was not heard of any more")
-    for outbox_id in Outbox.objects.filter(created_at__lt=now - UNSENT_AFTER).values_list("pk", flat=True)[
-        :500
-    ]:
+    for outbox_id in Outbox.objects.filter(created_at__lt=now - UNSENT_AFTER).values_list("pk", flat=True)[:500]:
         deliver(outbox_id)
     lost = Run.objects.filter(state=Run.State.QUEUED, sent_at__lt=now - SEND_AGAIN_AFTER, outbox=None)
     for run in lost.order_by("pk")[:50]:

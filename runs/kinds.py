@@ -32,9 +32,7 @@ class Kind:
 _KINDS: dict[str, Kind] = {}
 
 
-def kind(
-    name: str, title: str, *, queue: str = "heavy", max_attempts: int = 3
-) -> Callable[[Handler], Handler]:
+def kind(name: str, title: str, *, queue: str = "heavy", max_attempts: int = 3) -> Callable[[Handler], Handler]:
     """Queue "heavy" is for work that loads models; "light" for the rest."""
 
     def register(handler: Handler) -> Handler:
@@ -52,3 +50,8 @@ def kind_of(name: str) -> Kind:
     if name not in _KINDS:
         raise KeyError(f"no kind of run {name!r}; known: {', '.join(sorted(_KINDS))}")
     return _KINDS[name]
+
+
+def titles() -> list[tuple[str, str]]:
+    """(name, title) of every kind, for filters."""
+    return sorted((known.name, known.title) for known in _KINDS.values())

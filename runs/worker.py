@@ -90,9 +90,7 @@ def advance(run_id: int) -> None:
 def _how(status: int) -> str:
     if status == -9:
         return "its process was killed (signal 9: by somebody, or by the system for want of memory)"
-    return (
-        f"its process died with signal {-status}" if status < 0 else f"its process ended with status {status}"
-    )
+    return f"its process died with signal {-status}" if status < 0 else f"its process ended with status {status}"
 
 
 def log_tail(run_id: int, lines: int = 5) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import numpy as np
 from django.db import transaction
 from django.db.models import Max
 
-from adproof.acquisition.picking import pick
+from adproof.acquisition.picking import Picked, pick
 from adproof.shards.splits import split_of
-from annotation.actions import add_tasks
+from annotation.actions import Pick, add_tasks
 from annotation.models import Project, Task
 from datasets_app.models import DatasetVersion, default_shares
 from generation.models import Candidate, Generator
@@ -21,9 +22,7 @@ from runs.actions import start_run
 from runs.models import Run
 from training.models import Round, Training
 
-DATASET = (
-    "ads"  # the dataset that rounds feed; its splits decide which products active learning may choose from
-)
+DATASET = "ads"  # the dataset that rounds feed; its splits decide which products active learning may choose from
 POOL_LIMIT = 200_000
 
 
@@ -35,18 +34,14 @@ def start_training(training: Training, *, user: Any = None, then: list[list[Any]
     """Check what goes in, save the training and start its run. Raises CannotTrain."""
     check_training(training)
     with transaction.atomic():
-        training.created_by = training.created_by or (
-            user if user is not None and user.is_authenticated else None
-        )
+        training.created_by = training.created_by or (user if user is not None and user.is_authenticated else None)
         training.save()
         title = (
             f"Train RFNet on {training.dataset_version}"
             if training.kind == "rfnet"
             else f"Tune {training.generator} on the feedback of {training.feedback}"
         )
-        run = start_run(
-            f"train_{training.kind}", {"training": training.pk, "then": then or []}, title=title, user=user
-        )
+        run = start_run(f"train_{training.kind}", {"training": training.pk, "then": then or []}, title=title, user=user)
         training.run = run
         training.save(update_fields=["run"])
     return run
@@ -62,9 +57,7 @@ def check_training(training: Training) -> None:
         if version.state != DatasetVersion.State.WRITTEN:
             raise CannotTrain(f"{version} is frozen but not written yet: wait for its run, or resume it.")
         if not (Path(version.uri) / "manifest.json").is_file():
-            raise CannotTrain(
-                f"The files of {version} are not at {version.uri} any more: write the version again."
-            )
+            raise CannotTrain(f"The files of {version} are not at {version.uri} any more: write the version again.")
         return
     if training.generator is None or training.feedback is None:
         raise CannotTrain("RFFT needs a generator to tune and an RFNet whose feedback it follows.")
@@ -95,9 +88,7 @@ def open_round(project: Project, *, count: int, strategy: str = "margin", random
     rest = [row for row, name in zip(pool, split, strict=True) if name == "train"]
     n_holdout = min(len(holdout), round(count * holdout_share))
     picks = _picks(holdout, n_holdout, rng, "random", 1.0, None, None)
-    picks += _picks(
-        rest, min(len(rest), count - n_holdout), rng, strategy, random_share, checkpoint, per_product_cap
-    )
+    picks += _picks(rest, min(len(rest), count - n_holdout), rng, strategy, random_share, checkpoint, per_product_cap)
     with transaction.atomic():
         number = (
             (Round.objects.select_for_update().aggregate(top=Max("number"))["top"] or 0) + 1
@@ -112,56 +103,46 @@ def open_round(project: Project, *, count: int, strategy: str = "margin", random
     return made
 
 
-def _picks(rows: list[tuple[int, int, str]], n: int, rng: np.random.Generator, strategy: str, random_share: float,
-           checkpoint: Checkpoint | None, cap: int | None) -> list[dict[str, Any]]:  # fmt: skip
+def _picks(
+    rows: list[tuple[int, int, str]],
+    n: int,
+    rng: np.random.Generator,
+    strategy: str,
+    random_share: float,
+    checkpoint: Checkpoint | None,
+    cap: int | None,
+) -> list[Pick]:
     if not rows or n <= 0:
         return []
-    if checkpoint is not None:
-        judged = dict(
-            Verdict.objects.filter(
-                checkpoint=checkpoint, candidate__in=[pk for pk, _, _ in rows]
-            ).values_list("candidate_id", "probs")
-        )
-        known = [row for row in rows if row[0] in judged]
-        if strategy != "random" and len(known) >= n:
-            probs = np.array([judged[pk] for pk, _, _ in known])
-            probs /= probs.sum(axis=1, keepdims=True)
-            return _as_picks(
-                known,
-                pick(
-                    probs, np.array([product for _, product, _ in known]), n, rng, random_share, cap, strategy
-                ),
-            )
     if strategy == "random":
         places = rng.choice(len(rows), size=n, replace=False)
-        return [
-            {
-                "candidate": rows[at][0],
-                "reason": "random holdout",
-                "score": None,
-                "inclusion_probability": n / len(rows),
-                "priority": 0.5,
-            }
-            for at in places
-        ]
-    return _as_picks(rows, pick(None, np.array([product for _, product, _ in rows]), n, rng))
+        return [Pick(rows[at][0], 0.5, "random holdout", None, n / len(rows)) for at in places]
+    if checkpoint is not None:
+        judged = dict(
+            Verdict.objects.filter(checkpoint=checkpoint, candidate__in=[pk for pk, _, _ in rows]).values_list(
+                "candidate_id", "probs"
+            )
+        )
+        known = [row for row in rows if row[0] in judged]
+        if len(known) >= n:
+            probs = np.array([judged[pk] for pk, _, _ in known])
+            products = np.array([product for _, product, _ in known])
+            probs /= probs.sum(axis=1, keepdims=True)
+            return _as_picks(known, pick(probs, products, n, rng, random_share, cap, strategy))
+    return _as_picks(rows, pick(None, np.array([product for _, product, _ in rows]), n, rng, per_product_cap=cap))
 
 
-def _as_picks(rows: list[tuple[int, int, str]], picked: Any) -> list[dict[str, Any]]:
+def _as_picks(rows: list[tuple[int, int, str]], picked: Picked) -> list[Pick]:
     return [
-        {
-            "candidate": rows[at][0], "reason": reason, "score": float(score), "inclusion_probability": float(chance),
-            "priority": float(score),
-        }
-        for at, score, reason, chance in zip(picked.index, picked.score, picked.reason, picked.inclusion_probability, strict=True)
-    ]  # fmt: skip
+        Pick(rows[at][0], float(score), reason, float(score), float(chance))
+        for at, score, reason, chance in zip(
+            picked.index, picked.score, picked.reason, picked.inclusion_probability, strict=True
+        )
+    ]
 
 
-def _reasons(picks: list[dict[str, Any]]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for one in picks:
-        counts[one["reason"]] = counts.get(one["reason"], 0) + 1
-    return counts
+def _reasons(picks: list[Pick]) -> dict[str, int]:
+    return dict(Counter(one.reason for one in picks))
 
 
 def tuned_name(base: Generator, training: Training) -> str:

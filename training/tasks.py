@@ -167,6 +167,114 @@ def _tell_rounds(checkpoint: Any) -> None:
     current.save(update_fields=["checkpoint", "dataset_version", "summary"])
 
 
+@kind("train_rfft", "Tune the generator (RFFT)", max_attempts=5)
+def train_rfft(ctx: RunContext) -> dict[str, Any]:
+    """Tune the generator's ControlNet on RFNet's feedback; a new generator comes out, not in use until somebody puts it."""
+    import json
+
+    from adproof.diffusion.generator import Generator as Drawer
+    from adproof.finetune.rfft import MINI, PAPER, RFFTConfig, rfft
+    from generation import runtime
+    from generation.actions import register_generator
+    from training.actions import tuned_name
+    from training.models import Training
+
+    training = Training.objects.select_related("generator", "feedback").get(pk=ctx.params["training"])
+    base = training.generator
+    values = dict(training.config)
+    n_samples, sample_seed = values.pop("samples", 200), values.pop("sample_seed", 0)
+    try:
+        config = RFFTConfig.from_dict({**vars(MINI if base.kind == "mini" else PAPER), **values})
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"The settings can't be used: {error}") from error
+    drawer = runtime.drawer(base.key, json.dumps(base.config, sort_keys=True))
+    out = ctx.folder / "rfft"
+
+    def on_step(step: dict[str, float]) -> None:
+        names = ("f_ac", "regulariser", "p_available", "grad_norm", "seconds")
+        ctx.metric(int(step["update"]), **{name: step[name] for name in names})
+        ctx.progress(
+            int(step["update"]), config.updates, f"update {step['update']:.0f}: p(available) {step['p_available']:.2f}"
+        )
+
+    ctx.progress(0, config.updates, "collecting products and prompts")
+    samples = tuning_samples(n_samples, sample_seed)
+    result = rfft(config, drawer, feedback_of(training.feedback, config), samples, out, on_step, ctx.should_stop)
+    if result.controlnet is None:
+        raise StopRequested
+    folder = keep_folder(result.controlnet, "controlnet", ctx.run.pk)
+    settings = {**base.config, "controlnet": str(folder)}
+    key = Drawer.load(settings).key
+    with ctx.writing():
+        tuned = register_generator(
+            tuned_name(base, training),
+            base.kind,
+            settings,
+            key,
+            parent=base,
+            note=f"{config.objective}, beta {config.beta:g}",
+        )
+        Training.objects.filter(pk=training.pk).update(tuned_generator=tuned)
+    first, last = result.history[:5], result.history[-5:]
+    return {
+        "generator": tuned.pk,
+        "updates": result.updates,
+        "p_available_first": round(sum(step["p_available"] for step in first) / len(first), 4),
+        "p_available_last": round(sum(step["p_available"] for step in last) / len(last), 4),
+    }
+
+
+def tuning_samples(n: int, seed: int) -> list[Any]:
+    """Products of the training split with prompts: the holdout's products are never tuned on."""
+    import numpy as np
+
+    from adproof.finetune.rfft import RFFTSample
+    from adproof.shards.splits import split_of
+    from datasets_app.models import DatasetVersion, default_shares
+    from generation.drawing import product_rgba
+    from generation.models import Product, Prompt
+    from training.actions import DATASET
+
+    newest = DatasetVersion.objects.filter(name=DATASET).order_by("-number").first()
+    shares = newest.shares if newest else default_shares()
+    products = [
+        p for p in Product.objects.suitable().order_by("pk")[:20_000] if split_of(p.sku, DATASET, shares) == "train"
+    ]
+    prompts = list(Prompt.objects.filter(is_active=True).order_by("pk"))
+    if not products or not prompts:
+        raise BadInput("There is no suitable product of the training split, or no active prompt, to tune on.")
+    rng = np.random.default_rng(seed)
+    chosen = [products[at] for at in rng.integers(len(products), size=n)]
+    pictures = {product.pk: product_rgba(product) for product in set(chosen)}
+    samples = []
+    for product in chosen:
+        prompt = prompts[int(rng.integers(len(prompts)))]
+        samples.append(RFFTSample(pictures[product.pk], prompt.text, product.caption, prompt.image_scale))
+    return samples
+
+
+def feedback_of(checkpoint: Any, config: Any) -> Any:
+    """RFNet's logits on a half-finished image, with depth and saliency taken of that image, and a gradient to its pixels."""
+    from adproof.finetune.feedback import rfnet_feedback
+    from adproof.perception.depth import TorchDepth
+    from adproof.perception.u2netp import TorchU2NetP
+    from adproof.rfnet.scoring import differentiable
+    from generation.runtime import model_folder
+    from rfnet_service import runtime
+
+    scorer = runtime.scorer(checkpoint.folder, checkpoint.sha256)
+    network = differentiable(scorer)
+
+    def judge(product: Any, image: Any, depth: Any, saliency: Any, captions: Any) -> Any:
+        pictures = (product.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
+        return network(scorer.products(list(pictures)), image, depth, saliency, scorer.tokens(captions))
+
+    nets = TorchDepth(model_folder("depth")), TorchU2NetP(model_folder("saliency") / "u2netp.safetensors")
+    for net in nets:
+        net.requires_grad_(False)
+    return rfnet_feedback(judge, *nets, config.depth_gradient, config.saliency_gradient, config.saliency_size)
+
+
 def keep_folder(made: Path, kind_name: str, run_id: int) -> Path:
     """Move a finished folder to where checkpoints stay, in one rename; a second attempt finds it there."""
     from django.conf import settings

@@ -33,11 +33,7 @@ class Command(BaseCommand):
         samples.make_prompts()
         generator = samples.mini_generator()
         project = make_project()
-        if (
-            not no_candidates
-            and not Candidate.objects.exists()
-            and not Run.objects.filter(kind="generate").exists()
-        ):
+        if not no_candidates and not Candidate.objects.exists() and not Run.objects.filter(kind="generate").exists():
             first_candidates(generator, project)
 
 
