@@ -19,14 +19,11 @@ def camouflage(rng: np.random.Generator, behind: Array, sprite: Sprite, at: tupl
     alpha = staging.framed(sprite.alpha, at, size)
     colour = staging.framed(sprite.colour, at, size) * alpha[..., None]
     rim = alpha * (1 - cv2.erode(alpha, np.ones((3, 3)), iterations=max(1, size // 40)))
-    reach = rng.uniform(0.04, 0.07) * size
+    reach = rng.uniform(0.05, 0.085) * size
     weight = cv2.GaussianBlur(rim, (0, 0), reach) + 1e-4
-    near = (
-        cv2.GaussianBlur(colour * (rim / np.maximum(alpha, 1e-3))[..., None], (0, 0), reach)
-        / weight[..., None]
-    )
+    near = cv2.GaussianBlur(colour * (rim / np.maximum(alpha, 1e-3))[..., None], (0, 0), reach) / weight[..., None]
     mean = (colour * rim[..., None]).sum((0, 1)) / (rim * alpha).sum()
-    trust = np.clip(weight / weight.max() * 4, 0, 1)[..., None] * rng.uniform(0.75, 1.0)
+    trust = np.clip(weight / weight.max() * 4, 0, 1)[..., None] * rng.uniform(0.65, 0.95)
     picture = mean + (near - mean) * trust
     shade = behind.mean(2) / max(float(behind.mean()), 0.05)
     shade = 1 + (cv2.GaussianBlur(shade, (0, 0), size / 30) - 1) * 0.25
@@ -71,15 +68,16 @@ def clutter(
             staging.paste(canvas, thing, (round(x - w / 2), round(y - h / 2)), 0.9)
             canvas.depth = depth
         else:
-            colour = tuple(
-                (colours[rng.integers(len(colours))] * rng.uniform(0.6, 1.2) * 255).clip(0, 255).tolist()
-            )
+            colour = tuple((colours[rng.integers(len(colours))] * rng.uniform(0.6, 1.2) * 255).clip(0, 255).tolist())
             corners = np.array([x, y]) + rng.uniform(-1, 1, (4, 2)) * rng.uniform(2.5, 6) * unit
             outline = [np.rint(cv2.convexHull(corners.astype(np.float32))).astype(np.int32)]
             cv2.fillPoly(pieces, outline, colour)
             cv2.fillPoly(cover, outline, 255)
     if style == "confetti":
-        staging.blend(canvas.picture, pieces.astype(np.float32) / np.float32(255), cv2.blur(cover, (2, 2)))
+        # Blurred together, so that the pieces' edges take on no black from where there are none.
+        weight = cv2.blur(cover, (2, 2))[..., None].astype(np.float32) / 255
+        canvas.picture *= 1 - weight
+        canvas.picture += cv2.blur(pieces, (2, 2)).astype(np.float32) / 255
 
 
 def harmless_wall(rng: np.random.Generator, behind: Array, sprite: Sprite, at: tuple[int, int]) -> Array:

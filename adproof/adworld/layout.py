@@ -92,9 +92,11 @@ def supported(rng: np.random.Generator, stand: Stand, kind: str, size: int) -> L
             return None
         podium = Podium(stand.centre, radius, top, bottom)
         horizon = min(top, bottom - 0.6 * radius) - rng.uniform(0, 12) * unit
-    layout = Layout(
-        kind, horizon, front, podium=podium, ground=podium.bottom if podium else stand.y1, near_miss=close
-    )
+        tall = _pedestal(rng, podium, stand, unit)
+        if rng.random() < 0.35 and tall.bottom < size - unit:
+            # The floor begins below the product: as for one that floats, but here a pedestal carries it.
+            podium, horizon = tall, tall.bottom - 0.6 * radius
+    layout = Layout(kind, horizon, front, podium=podium, ground=podium.bottom if podium else stand.y1, near_miss=close)
     if kind == "table" and rng.random() < 0.25:
         return _side_edge(rng, layout, stand, unit, size)
     return layout if horizon > 0.08 * size else None
@@ -170,5 +172,14 @@ def unsupported(rng: np.random.Generator, stand: Stand, kind: str, cause: str, s
         return None
     width = stand.base_x1 - stand.base_x0
     aside = carried.podium.radius + width / 2 - rng.uniform(0.15, 0.4) * width
-    centre = stand.centre + rng.choice([-1, 1]) * aside
-    return replace(carried, podium=replace(carried.podium, centre=centre), cause=cause)
+    # A tall one before the wall: beside a low one the product would seem to stand on the floor.
+    podium = replace(_pedestal(rng, carried.podium, stand, unit), centre=stand.centre + rng.choice([-1, 1]) * aside)
+    if podium.bottom > size - unit:
+        return None
+    horizon = podium.bottom - 0.6 * podium.radius
+    return replace(carried, podium=podium, horizon=horizon, ground=podium.bottom, cause=cause, near_miss=False)
+
+
+def _pedestal(rng: np.random.Generator, podium: Podium, stand: Stand, unit: float) -> Podium:
+    """The podium made so tall that the floor's back edge can lie below the product's base."""
+    return replace(podium, bottom=stand.y1 + rng.uniform(3.5, 7) * unit + 0.6 * podium.radius)

@@ -139,9 +139,7 @@ class World:
         views = self.products[self._skus[int(rng.integers(len(self._skus)))]]
         return views[int(rng.integers(len(views)))]
 
-    def _attempt(
-        self, rng: np.random.Generator, product: CatalogueProduct, label: Label, cause: str
-    ) -> Scene | None:
+    def _attempt(self, rng: np.random.Generator, product: CatalogueProduct, label: Label, cause: str) -> Scene | None:
         draft = place(rng, self.sprites, self.image_scale, product, label, cause)
         if draft is None:
             return None
@@ -192,9 +190,7 @@ class World:
         extra = _add_part(rng, canvas, draft)
         seen = rules.distinctness(canvas.picture, plain, draft.shown, draft.at, edge, extra)
         own = staging.framed(draft.own.alpha, draft.at, self.size)
-        if not rules.keeps(draft.label, draft.cause, seen) or not rules.has_right_shape(
-            draft.label, extra, own
-        ):
+        if not rules.keeps(draft.label, draft.cause, seen) or not rules.has_right_shape(draft.label, extra, own):
             return None
         return self._finished_scene(rng, draft, layout, canvas, setting, extra, seen)
 
@@ -218,8 +214,9 @@ class World:
         elif draft.label is not Label.INDISTINCTIVENESS:
             if rng.random() < 0.14:
                 # All in one colour, but in another product's: as plain as a camouflage, and harmless.
-                field = colour = self._foreign_colour(rng)
-                behind = colour * (behind.mean(2, keepdims=True) / max(float(behind.mean()), 0.05))
+                wall_colour = self._foreign_colour(rng)
+                field = colour = np.clip(wall_colour * float(rng.choice([0.75, 1.25])), 0.02, 0.98)
+                behind = wall_colour * (behind.mean(2, keepdims=True) / max(float(behind.mean()), 0.05))
                 material, background = words.nearest_look(colour, material)
             elif float(np.abs(colour - behind.mean((0, 1))).mean()) < 0.07:
                 return None
@@ -230,9 +227,7 @@ class World:
         vanish, zoom = rng.uniform(*style.vanish) * size / 64, rng.uniform(*style.zoom) * 128 / size
         offset = (float(rng.uniform(0, 256)), float(rng.uniform(0, 256)))
         ground = surfaces.plane(detail, field, size, layout.horizon, float(vanish), float(zoom), offset)
-        canvas = Canvas(
-            behind, np.ones((size, size), np.float32), np.zeros((size, size), bool), layout.horizon
-        )
+        canvas = Canvas(behind, np.ones((size, size), np.float32), np.zeros((size, size), bool), layout.horizon)
         staging.lay_surface(canvas, layout, ground, colour)
         if draft.cause in CLUTTER:
             clutter(rng, canvas, draft.cause, draft.shown, draft.at, self._junk(rng, draft))
@@ -247,9 +242,7 @@ class World:
         """Other things, small, to fill a messy background with."""
         others = [self.products[sku][0] for sku in self._skus if sku != draft.product.sku] + self.references
         chosen = [others[k] for k in rng.integers(len(others), size=14)]
-        return [
-            self.sprites.sprite(thing, int(rng.choice([9, 11, 13, 15])) * self.size // 64) for thing in chosen
-        ]
+        return [self.sprites.sprite(thing, int(rng.choice([9, 11, 13, 15])) * self.size // 64) for thing in chosen]
 
     def _shade_product(
         self, rng: np.random.Generator, canvas: Canvas, draft: Draft, layout: Layout, setting: _Setting
@@ -297,9 +290,7 @@ class World:
             row = (footing.y1 if smear else ground) - 0.42 * footing.foot
             radius = (footing.base_x1 - footing.base_x0) / 2 * rng.uniform(1.0, 1.2) + 1.2 * unit
             radii = (float(radius), max(1.8 * unit, footing.foot * float(rng.uniform(0.5, 0.75))))
-            staging.soft_shadow(
-                canvas, (footing.centre + float(rng.uniform(-1, 1)) * unit, row), radii, darkness
-            )
+            staging.soft_shadow(canvas, (footing.centre + float(rng.uniform(-1, 1)) * unit, row), radii, darkness)
 
     def _finished_scene(
         self,
@@ -345,9 +336,7 @@ class World:
             depth=canvas.depth,
             saliency=np.maximum(alpha, extra.astype(np.float32)),
             label=draft.label,
-            prompt=words.compose_prompt(
-                layout.kind, setting.material, setting.background, names, setting.light
-            ),
+            prompt=words.compose_prompt(layout.kind, setting.material, setting.background, names, setting.light),
             caption=words.compose_caption(product.title, product.size_cm[2], draft.edition, with_size),
             sku=product.sku,
             attributes=attributes,
