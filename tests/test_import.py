@@ -1,0 +1,124 @@
+"""Products come in from pictures and CSVs; whatever is wrong is said in a sentence and leaves the rest alone."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from generation.actions import import_product_files, import_products_csv
+from generation.importing import BadImport, ZipPictures
+from generation.models import Product
+from runs.models import Run
+from tests.build import cut_out, png
+
+pytestmark = pytest.mark.django_db
+
+HEADER = "sku,title,image,category,width_cm,depth_cm,height_cm\n"
+
+
+def problems(report):
+    return [str(problem) for problem in report.problems]
+
+
+def test_a_cut_out_becomes_a_product_with_its_own_pixels():
+    from adproof.perception.pictures import open_picture
+    from generation.blobs import blobs
+
+    rgba = cut_out(3)
+    report = import_product_files([("Desk Lamp_red.png", png(rgba))], values={"category": "lamps"})
+    product = Product.objects.get()
+    assert report.created == ["desk-lamp-red"] and product.title == "Desk lamp red" and product.category == "lamps"
+    assert (open_picture(blobs().get(product.image_sha256)) == rgba).all()
+
+
+def test_importing_twice_changes_nothing():
+    files = [("a.png", png(cut_out(1))), ("b.png", png(cut_out(2)))]
+    assert len(import_product_files(files).created) == 2
+    assert len(import_product_files(files).unchanged) == 2 and Product.objects.count() == 2
+
+
+def test_a_picture_without_alpha_waits_to_be_cut_out():
+    rgb = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    report = import_product_files([("photo.png", png(rgb))])
+    assert report.cut_out_run.kind == "cut_out" and Run.objects.count() == 1 and not Product.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("a.png", b"GIF89a not a picture", "PNG, JPEG or WebP"),
+        ("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "PNG, JPEG or WebP"),
+        ("empty.png", b"", "empty"),
+        ("clear.png", png(np.zeros((64, 64, 4), np.uint8)), "transparent"),
+        ("flat.png", png(np.full((64, 64, 3), 200, np.uint8)), "one flat colour"),
+        ("...png", png(cut_out()), "SKU"),
+    ],
+)
+def test_a_bad_file_is_said_and_the_others_are_taken(name, data, says):
+    report = import_product_files([(name, data), ("good.png", png(cut_out()))])
+    assert len(report.problems) == 1 and says in problems(report)[0]
+    assert report.created == ["good"]
+
+
+def test_a_picture_40000_px_wide_is_refused_before_it_is_decoded():
+    out = io.BytesIO()
+    Image.new("1", (40_000, 20)).save(out, "PNG")
+    report = import_product_files([("wide.png", out.getvalue())])
+    assert "40,000" in problems(report)[0] or "40000" in problems(report)[0]
+
+
+class TestCSV:
+    def test_rows_become_products(self):
+        data = (HEADER + "L1,Lamp,l.png,lamps,20,20,\"41.5\"\n").encode()
+        report = import_products_csv(data, {"l.png": png(cut_out())})
+        assert report.created == ["L1"] and Product.objects.get().size_cm == [20, 20, 41.5]
+
+    def test_semicolons_and_a_byte_order_mark_are_understood(self):
+        data = ("\ufeff" + HEADER.replace(",", ";") + "L1;Lamp;l.png;;;;\n").encode()
+        assert import_products_csv(data, {"l.png": png(cut_out())}).created == ["L1"]
+
+    def test_a_missing_column_is_named(self):
+        with pytest.raises(BadImport, match="no column title, image"):
+            import_products_csv(b"sku,name\n1,x\n", {})
+
+    def test_a_wrong_encoding_says_what_to_do(self):
+        with pytest.raises(BadImport, match="CSV UTF-8"):
+            import_products_csv("sku,title,image\n1,Stövel,a.png\n".encode("latin-1"), {})
+
+    def test_binary_data_is_no_csv(self):
+        with pytest.raises(BadImport):
+            import_products_csv(b"PK\x03\x04\x00\x00\x00", {})
+
+    @pytest.mark.parametrize(
+        ("row", "says"),
+        [
+            (",Lamp,l.png,,,,", "sku is empty"),
+            ("L2,,l.png,,,,", "title is empty"),
+            ("L2,Lamp,x.png,,,,", "x.png is not among"),
+            ("L2,Lamp,l.png,,wide,1,1", "three numbers"),
+            ("L2,Lamp,l.png,,-3,1,1", "between 0 and 10,000"),
+            ("L1,Lamp,l.png,,,,", "stands already in line 2"),
+        ],
+    )
+    def test_a_bad_row_is_left_out_with_its_line(self, row, says):
+        data = (HEADER + f"L1,Lamp,l.png,,,,\n{row}\n").encode()
+        report = import_products_csv(data, {"l.png": png(cut_out())})
+        assert report.created == ["L1"] and "line 3" in problems(report)[0] and says in problems(report)[0]
+
+    def test_formulas_stay_text(self):
+        data = (HEADER + "L1,=HYPERLINK(1),l.png,,,,\n").encode()
+        import_products_csv(data, {"l.png": png(cut_out())})
+        assert Product.objects.get().title == "=HYPERLINK(1)"
+
+
+def test_a_zip_is_read_by_name_and_never_unpacked():
+    import zipfile
+
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as made:
+        made.writestr("../../evil.png", png(cut_out()))
+    pictures = ZipPictures(out.getvalue())
+    assert list(pictures) == ["evil.png"]
+    with pytest.raises(BadImport, match="zip can't be read"):
+        ZipPictures(b"not a zip")
