@@ -76,16 +76,15 @@ def place(
     left_over = cut(whole, kept_after_cut(whole, part, fraction))
     if not 0.55 <= left_over.solid.sum() / whole.solid.sum() <= 0.94:
         return None
-    x0, y0, x1, y1 = (left_over if really_cut or rng.random() < 0.7 else whole).box
+    off_centre = cause not in _BELOW and rng.random() < 0.7
+    x0, y0, x1, y1 = (left_over if really_cut or off_centre else whole).box
     at = (round((size - x0 - x1) / 2), round((size - y0 - y1) / 2))
     reach = float(rng.uniform(4, 8)) * size / 64 if cause in EXTENSIONS else 0.0
     if cause in _BELOW:
         at = (at[0], at[1] - round(reach * rng.random()))
     shown = left_over if really_cut and not hallucinated else whole
     wx0, wy0, wx1, wy1 = whole.box
-    stand = _stand(
-        shown, at, raised=fraction * (wy1 - wy0) if shown is left_over and part == "bottom" else 0.0
-    )
+    stand = _stand(shown, at, raised=fraction * (wy1 - wy0) if shown is left_over and part == "bottom" else 0.0)
     if stand.y1 > 0.93 * size or stand.x0 < 0 or stand.x1 > size or stand.y0 < 0:
         return None
     return Draft(
@@ -119,22 +118,16 @@ def _stand(sprite: Sprite, at: tuple[int, int], raised: float) -> Stand:
     )
 
 
-def fitting(
-    draft: Draft, references: Sequence[CatalogueProduct], edition: str, size: int
-) -> list[CatalogueProduct]:
+def fitting(draft: Draft, references: Sequence[CatalogueProduct], edition: str, size: int) -> list[CatalogueProduct]:
     """References that are seen large enough, and fit the picture, beside this edition of the product."""
     px_per_cm = draft.whole.px_per_cm / words.EDITIONS[edition]
-    title = words.words_of(draft.product.title)
-    return [r for r in references if r.name not in title and _is_visible(r, px_per_cm, size)]
+    title = draft.product.title.lower()
+    return [r for r in references if str(r.name) not in title and _is_visible(r, px_per_cm, size)]
 
 
 def _is_visible(reference: CatalogueProduct, px_per_cm: float, size: int) -> bool:
     width, height = max(reference.size_cm[:2]) * px_per_cm, reference.size_cm[2] * px_per_cm
-    return (
-        max(height, 0.5 * width) >= SMALLEST_REFERENCE * size
-        and height <= 0.75 * size
-        and width <= 0.7 * size
-    )
+    return max(height, 0.5 * width) >= SMALLEST_REFERENCE * size and height <= 0.75 * size and width <= 0.7 * size
 
 
 def choose_editions(
