@@ -1,6 +1,6 @@
 """The loop as stations: what is at each, and the next thing to do there."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.urls import NoReverseMatch, reverse
@@ -47,6 +47,9 @@ class Station:
     action: Action | None = None
     # Something waits here; idle stations stay quiet.
     wants: bool = False
+    # How far this station is through what the one before it gave: done, of how many.
+    done: int = 0
+    of: int = 0
     pictures: list[str] = field(default_factory=list)
     on_checkerboard: bool = False
     busy_runs: int = 0
@@ -72,7 +75,7 @@ def _with_busy(station: Station, busy: dict[str, tuple[int, float]]) -> Station:
     mine = [state for kind, state in busy.items() if STATION_OF_KIND.get(kind) == station.key]
     if not mine:
         return station
-    return Station(**{**station.__dict__, "busy_runs": sum(count for count, _ in mine), "busy_share": mine[-1][1]})
+    return replace(station, busy_runs=sum(count for count, _ in mine), busy_share=mine[-1][1])
 
 
 def _page(user: Any, ability: str, name: str, *args: Any, **query: Any) -> str:
@@ -89,79 +92,72 @@ def _action(text: str, url: str) -> Action | None:
     return Action(text, url) if url else None
 
 
+def plural(count: int, one: str, many: str = "") -> str:
+    return one if count == 1 else many or one + "s"
+
+
 def some(count: int, one: str, many: str = "") -> str:
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    return f"{count:,} {plural(count, one, many)}"
 
 
 def _products(user: Any, n: Numbers) -> Station:
     empty = not n.products
-    detail = some(n.prompts, "prompt") + (f", {n.unsuitable:,} unsuitable" if n.unsuitable else "")
     if n.products and not n.prompts:
-        step, action = (
-            "No prompt yet: write one to draw with.",
-            _action("Write a prompt", _page(user, "generate", "prompt_create")),
-        )
+        step = "No prompt yet: write one to draw with."
+        action = _action("Write a prompt", _page(user, "generate", "prompt_create"))
     else:
         step = "Nothing to advertise yet: bring products in." if empty else "More products make the judge sturdier."
         action = _action("Add products", _page(user, "edit_products", "product_import"))
     return Station(
-        "products",
-        "Products & prompts",
-        n.products,
-        "product" if n.products == 1 else "products",
-        detail,
-        _page(user, "see_candidates", "products"),
-        step,
-        action,
-        empty or not n.prompts,
-        n.product_pictures,
-        True,
+        key="products",
+        title="Products & prompts",
+        value=n.products,
+        unit=plural(n.products, "product"),
+        detail=some(n.prompts, "prompt") + (f", {n.unsuitable:,} unsuitable" if n.unsuitable else ""),
+        url=_page(user, "see_candidates", "products"),
+        next_step=step,
+        action=action,
+        wants=empty or not n.prompts,
+        pictures=n.product_pictures,
+        on_checkerboard=True,
     )
 
 
 def _candidates(user: Any, n: Numbers) -> Station:
     ready = bool(n.products and n.prompts)
     empty = ready and not n.candidates
-    step = (
-        "Draw the first pictures of your products."
-        if empty
-        else "Draw more with the generator in use."
-        if ready
-        else ""
-    )
+    step = ""
+    if ready:
+        step = "Draw the first pictures of your products." if empty else "Draw more with the generator in use."
     detail = f"by {n.generator_in_use}" if n.generator_in_use else "no generator is in use"
-    if n.drawn_twice:
-        detail += f", {n.drawn_twice:,} drawn again"
     return Station(
-        "candidates",
-        "Candidates",
-        n.candidates,
-        "candidate" if n.candidates == 1 else "candidates",
-        detail,
-        _page(user, "see_candidates", "candidates"),
-        step,
-        _action("Draw candidates", _page(user, "generate", "generate")) if ready else None,
-        empty,
-        n.candidate_pictures,
+        key="candidates",
+        title="Candidates",
+        value=n.candidates,
+        unit=plural(n.candidates, "candidate"),
+        detail=detail + (f", {n.drawn_twice:,} drawn again" if n.drawn_twice else ""),
+        url=_page(user, "see_candidates", "candidates"),
+        next_step=step,
+        action=_action("Draw candidates", _page(user, "generate", "generate")) if ready else None,
+        wants=empty,
+        pictures=n.candidate_pictures,
     )
 
 
 def _perception(user: Any, n: Numbers) -> Station:
-    step, action = "", None
+    step, action = "Made with every candidate.", None
     if n.unperceived:
-        step = f"{some(n.unperceived, 'candidate')} lack depth or saliency."
+        step = f"{some(n.unperceived, 'candidate lacks', 'candidates lack')} depth or saliency."
         action = _action("See them", _page(user, "see_candidates", "candidates", state="unperceived"))
     return Station(
-        "perception",
-        "Depth & saliency",
-        n.candidates - n.unperceived,
-        "perceived",
-        "what RFNet sees besides the picture",
-        "",
-        step or "Made with every candidate.",
-        action,
-        False,
-        n.perceived_pictures,
+        key="perception",
+        title="Depth & saliency",
+        value=n.candidates - n.unperceived,
+        unit="perceived",
+        detail="what RFNet sees besides the picture",
+        next_step=step,
+        action=action,
+        pictures=n.perceived_pictures,
     )
 
 
@@ -176,173 +172,169 @@ def _tasks_for(user: Any) -> int:
 
 def _label(user: Any, n: Numbers) -> Station:
     mine = _tasks_for(user) if n.open_tasks else 0
-    how_many = f"{mine}+" if mine >= MANY_TASKS else str(mine)
+    page = _page(user, "label", "desk")
     if mine:
-        step = f"{how_many} {'task waits' if mine == 1 else 'tasks wait'} for you."
+        step = f"{mine}{'+' if mine >= MANY_TASKS else ''} {'task waits' if mine == 1 else 'tasks wait'} for you."
     elif n.open_tasks:
         step = f"{some(n.open_tasks, 'open task')}, all for other people."
     else:
         step = "No task is open."
     people = f" by {some(n.annotators, 'person', 'people')}" if n.annotators else ""
     return Station(
-        "label",
-        "People label",
-        n.open_tasks,
-        "open task" if n.open_tasks == 1 else "open tasks",
-        f"{some(n.annotations, 'annotation')}{people}",
-        _page(user, "label", "desk"),
-        step,
-        _action("Label", _page(user, "label", "desk")) if mine else None,
-        mine > 0,
+        key="label",
+        title="People label",
+        value=n.open_tasks,
+        unit=plural(n.open_tasks, "open task"),
+        detail=some(n.annotations, "annotation") + people,
+        url=page,
+        next_step=step,
+        action=_action("Label", page) if mine else None,
+        wants=mine > 0,
+        done=n.consensuses,
+        of=n.consensuses + n.open_tasks,
     )
 
 
 def _consensus(user: Any, n: Numbers) -> Station:
     page = _page(user, "see_quality", "quality")
-    step = (
-        f"People disagree on {n.disagreed:,}." if n.disagreed else "No disagreement to settle." if n.consensuses else ""
-    )
+    step = ""
+    if n.disagreed:
+        step = f"People disagree on {n.disagreed:,}."
+    elif n.consensuses:
+        step = "No disagreement to settle."
     return Station(
-        "consensus",
-        "Consensus",
-        n.consensuses,
-        "settled",
-        "majority, then Dawid-Skene",
-        page,
-        step,
-        _action("Look at them", page) if n.disagreed else None,
-        False,
+        key="consensus",
+        title="Consensus",
+        value=n.consensuses,
+        unit="settled",
+        detail=f"of {some(n.candidates, 'candidate')}" if n.candidates else "what the answers add up to",
+        url=page,
+        next_step=step,
+        action=_action("Look at them", page) if n.disagreed else None,
+        done=n.consensuses,
+        of=n.candidates,
     )
 
 
 def _dataset(user: Any, n: Numbers) -> Station:
     page = _page(user, "freeze_datasets", "datasets")
     newest = n.newest_version
-    detail = f"newest: {newest}, {some(newest.row_count, 'sample')}" if newest else "none frozen yet"
-    step, action, wants = "Every labelled candidate is in a version." if n.consensuses else "", None, False
+    step, action, wants = "", None, False
     if n.unwritten_version:
         step = f"{n.unwritten_version} is frozen and not written yet."
-        action, wants = _action("Write it", _page(user, "freeze_datasets", "dataset", n.unwritten_version.pk)), True
+        action = _action("Write it", _page(user, "freeze_datasets", "dataset", n.unwritten_version.pk))
+        wants = True
     elif n.in_no_version:
         step = f"{some(n.in_no_version, 'labelled candidate is', 'labelled candidates are')} in no version."
         action = _action("Freeze", page)
         wants = not n.open_tasks or n.in_no_version >= WORTH_A_VERSION
+    elif n.consensuses:
+        step = "Every labelled candidate is in a version."
     return Station(
-        "dataset",
-        "Dataset version",
-        n.versions,
-        "version" if n.versions == 1 else "versions",
-        detail,
-        page,
-        step,
-        action,
-        wants,
+        key="dataset",
+        title="Dataset version",
+        value=n.versions,
+        unit=plural(n.versions, "version"),
+        detail=f"newest: {newest}, {some(newest.row_count, 'sample')}" if newest else "none frozen yet",
+        url=page,
+        next_step=step,
+        action=action,
+        wants=wants,
+        done=max(0, n.consensuses - n.in_no_version),
+        of=n.consensuses,
     )
 
 
 def _rfnet(user: Any, n: Numbers) -> Station:
-    reached = score(n.promoted)
+    reached, better = score(n.promoted), n.better_checkpoint
     detail = "none in use yet"
     if n.promoted:
         detail = f"{n.promoted} in use" + (f", AP {reached:.2f}" if reached is not None else "")
     step, action, wants = "", None, False
-    if n.better_checkpoint:
-        better = score(n.better_checkpoint)
-        figure = f" (AP {better:.2f})" if better is not None else ""
-        beats = f"beats the one in use{figure}." if n.promoted else f"is trained{figure}; none is in use."
-        step = f"{n.better_checkpoint} {beats}"
+    if better:
+        figure = score(better)
+        said = f" (AP {figure:.2f})" if figure is not None else ""
+        step = f"{better} " + (f"beats the one in use{said}." if n.promoted else f"is trained{said}; none is in use.")
         action, wants = _action("Promote", _page(user, "promote", "trainings")), True
     elif n.untrained_version:
         step = f"{n.untrained_version} is written and not trained on."
-        action = _action(
-            "Train RFNet", _page(user, "train", "training_start", kind="rfnet", version=n.untrained_version.pk)
-        )
+        version = n.untrained_version.pk
+        action = _action("Train RFNet", _page(user, "train", "training_start", kind="rfnet", version=version))
         wants = True
     elif n.promoted:
         step = "Trained on the newest version."
     return Station(
-        "rfnet",
-        "RFNet",
-        n.checkpoints,
-        "checkpoint" if n.checkpoints == 1 else "checkpoints",
-        detail,
-        _page(user, "train", "trainings"),
-        step,
-        action,
-        wants,
+        key="rfnet",
+        title="RFNet",
+        value=n.checkpoints,
+        unit=plural(n.checkpoints, "checkpoint"),
+        detail=detail,
+        url=_page(user, "train", "trainings"),
+        next_step=step,
+        action=action,
+        wants=wants,
     )
 
 
 def _judge(user: Any, n: Numbers) -> Station:
     page = _page(user, "train", "rounds")
-    if not n.promoted:
-        return Station(
-            "judge",
-            "RFNet judges",
-            0,
-            "verdicts",
-            "five probabilities for each candidate",
-            page,
-            "Needs a checkpoint in use.",
-        )
-    wants = n.unjudged > 0
-    step = f"{some(n.unjudged, 'candidate')} without a verdict." if wants else "Every candidate is judged."
+    step = "Needs a checkpoint in use."
+    if n.promoted:
+        step = "Every candidate is judged."
+    if n.unjudged:
+        step = f"{some(n.unjudged, 'candidate')} without a verdict."
     return Station(
-        "judge",
-        "RFNet judges",
-        n.judged,
-        "verdict" if n.judged == 1 else "verdicts",
-        f"by {n.promoted}",
-        page,
-        step,
-        _action("Judge them", page) if wants else None,
-        wants,
+        key="judge",
+        title="RFNet judges",
+        value=n.judged,
+        unit=plural(n.judged, "verdict"),
+        detail=f"by {n.promoted}" if n.promoted else "five probabilities for each candidate",
+        url=page,
+        next_step=step,
+        action=_action("Judge them", page) if n.unjudged else None,
+        wants=n.unjudged > 0,
+        done=n.judged,
+        of=n.judged + n.unjudged,
     )
 
 
 def _pick(user: Any, n: Numbers) -> Station:
     page = _page(user, "train", "rounds")
     last = n.newest_round
-    detail = f"last picked {last.picked_count:,} by {last.strategy}" if last else "the least sure first, some at random"
-    step, wants = "", False
+    step = ""
     if n.unseen_by_people:
         step = f"{some(n.unseen_by_people, 'judged candidate')} no one has looked at."
-        wants = n.open_tasks == 0
     elif n.promoted:
         step = "All judged candidates are with people."
+    rounds = last.number if last else 0
     return Station(
-        "pick",
-        "Pick what to label",
-        last.number if last else 0,
-        "round" if last and last.number == 1 else "rounds",
-        detail,
-        page,
-        step,
-        _action("Start a round", page) if n.unseen_by_people else None,
-        wants,
+        key="pick",
+        title="Pick what to label",
+        value=rounds,
+        unit=plural(rounds, "round"),
+        detail=f"last picked {last.picked_count:,} by {last.strategy}"
+        if last
+        else "the least sure first, some at random",
+        url=page,
+        next_step=step,
+        action=_action("Start a round", page) if n.unseen_by_people else None,
+        wants=bool(n.unseen_by_people) and n.open_tasks == 0,
     )
 
 
 def _tune(user: Any, n: Numbers) -> Station:
-    step, action, wants = "", None, False
+    step, action = "Needs an RFNet in use.", None
     if n.promoted:
-        wants = n.tuned == 0 and n.unjudged == 0
-        step = (
-            "Let RFNet's feedback tune the ControlNet."
-            if n.tuned == 0
-            else f"{some(n.tuned, 'tuned generator')} so far."
-        )
+        step = f"{some(n.tuned, 'tuned generator')} so far." if n.tuned else "Let RFNet's feedback tune the ControlNet."
         action = _action("Tune", _page(user, "train", "training_start", kind="rfft"))
-    else:
-        step = "Needs an RFNet in use."
     return Station(
-        "tune",
-        "Tune the generator",
-        n.generators,
-        "generator" if n.generators == 1 else "generators",
-        f"in use: {n.generator_in_use}" if n.generator_in_use else "none in use",
-        _page(user, "see_candidates", "generators"),
-        step,
-        action,
-        wants,
+        key="tune",
+        title="Tune the generator",
+        value=n.generators,
+        unit=plural(n.generators, "generator"),
+        detail=f"in use: {n.generator_in_use}" if n.generator_in_use else "none in use",
+        url=_page(user, "see_candidates", "generators"),
+        next_step=step,
+        action=action,
+        wants=n.promoted is not None and n.tuned == 0 and n.unjudged == 0,
     )

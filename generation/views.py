@@ -89,7 +89,11 @@ def product_import(request: HttpRequest) -> HttpResponse:
     """Two forms on one page; whatever can be stored is stored, and the rest is listed with what to do."""
     by_csv = "table" in request.FILES or request.POST.get("form") == "csv"
     pictures = PicturesForm(request.POST, request.FILES) if request.method == "POST" and not by_csv else PicturesForm()
-    table = CsvForm(request.POST, request.FILES) if request.method == "POST" and by_csv else CsvForm()
+    table = (
+        CsvForm(request.POST, request.FILES, auto_id="csv_%s")
+        if request.method == "POST" and by_csv
+        else CsvForm(auto_id="csv_%s")
+    )
     report, too_large = None, []
     if pictures.is_bound and pictures.is_valid():
         too_large = pictures.too_large()
