@@ -20,7 +20,12 @@ def main() -> None:
         sys.exit(f"adproof: {problem}")
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    from config.env import BadSetting
+
+    try:
+        execute_from_command_line(sys.argv)
+    except BadSetting as problem:
+        sys.exit(f"adproof: {problem}")
 
 
 if __name__ == "__main__":
