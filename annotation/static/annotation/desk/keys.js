@@ -9,7 +9,7 @@ const HELD = new Set(["before"]);
 export function listen(handlers, { isBlocked }) {
   addEventListener("keydown", (event) => {
     const action = actionOf(event);
-    if (!action || isBlocked(action) || isTyping(event.target)) return;
+    if (action === null || isBlocked(action) || isTyping(event.target)) return;
     // Whoever walks through the buttons with Tab presses them with the space bar, as everywhere.
     if (event.key === " " && document.activeElement?.matches("button:focus-visible, a:focus-visible, summary:focus-visible")) return;
     event.preventDefault();

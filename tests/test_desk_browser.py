@@ -1,0 +1,350 @@
+"""The desk in Chromium: keys, a connection that breaks, a reload, two tabs, undo, and what a screen reader finds."""
+
+import gzip
+import itertools
+import os
+import shutil
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from django.test import Client
+
+from accounts.models import User
+from annotation.actions import Pick, add_tasks
+from annotation.models import Annotation, Flag, Project, Skip, Slot
+from tests import build
+
+pytest.importorskip("playwright")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+    pytest.mark.django_db(transaction=True),
+]
+API = "**/api/v1/desk/**"
+ANSWERS = "**/api/v1/desk/annotations"
+DESK = Path(__file__).parent.parent / "annotation" / "static" / "annotation" / "desk"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    # Playwright's own loop runs in this thread; Django sees it and would refuse the ORM.
+    before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+    if before is None:
+        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture
+def project():
+    return Project.objects.create(name="First pictures", overlap=1)
+
+
+def fill(project, n):
+    add_tasks(project, [Pick(row.pk, priority=-number) for number, row in enumerate(build.candidates(n))])
+
+
+@pytest.fixture
+def alice():
+    return User.objects.create_user("alice", password="a-long-password")
+
+
+@pytest.fixture
+def context(browser, live_server, alice, request):
+    client = Client()
+    client.force_login(alice)
+    made = browser.new_context(**getattr(request, "param", {"viewport": {"width": 1440, "height": 900}}))
+    session = client.cookies["sessionid"].value
+    made.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
+    made.set_default_timeout(15_000)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def desk(context, live_server, project):
+    """Opens the desk in a new tab; a script error fails the test."""
+    errors = []
+
+    def open_tab(wait=True):
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(error))
+        page.goto(f"{live_server.url}/desk/")
+        if wait:
+            page.wait_for_selector(".has-task")
+        return page
+
+    yield open_tab
+    assert errors == []
+
+
+def wait_saved(page):
+    page.wait_for_selector('[data-part=saving][data-state="saved"]')
+
+
+def can_label(page):
+    return page.evaluate("document.querySelector('[data-desk]').classList.contains('has-task')")
+
+
+def label(page, keys, n):
+    """Press n label keys, each on a picture that is there; stops when the desk has none any more. Returns how many."""
+    for done in range(n):
+        if not can_label(page):
+            try:
+                page.wait_for_selector(".has-task", timeout=1500)
+            except Exception:  # noqa: BLE001 - playwright's timeout: the queue is dry
+                return done
+        page.keyboard.press(next(keys))
+    return n
+
+
+def standing():
+    return Annotation.objects.standing().count()
+
+
+def test_fifty_labels_over_a_broken_connection_and_a_reload(desk, project):
+    fill(project, 60)
+    page, keys = desk(), itertools.cycle("12345")
+    done = label(page, keys, 18)
+    # The server takes these, but its answers are lost: the desk must send them again, and they must count once.
+    page.route(ANSWERS, lambda route: (route.fetch(), route.abort()))
+    done += label(page, keys, 3)
+    page.wait_for_selector('[data-part=saving][data-state="offline"]')
+    page.unroute(ANSWERS)
+    page.route(API, lambda route: route.abort())
+    dark = label(page, keys, 50 - done)
+    done += dark
+    assert dark >= 5
+    page.reload()
+    page.wait_for_selector('[data-part=saving][data-state="offline"]')
+    page.unroute(API)
+    done += label(page, keys, 50 - done)
+    while done < 50:
+        page.wait_for_selector(".has-task", timeout=20_000)
+        done += label(page, keys, 50 - done)
+    wait_saved(page)
+    page.wait_for_function("document.querySelector('[data-part=saving]').textContent.includes('saved')")
+    assert standing() == Annotation.objects.count() == 50
+    assert len(set(Annotation.objects.values_list("task", flat=True))) == 50
+    assert Counter(Annotation.objects.values_list("label", flat=True)) == dict.fromkeys(range(5), 10)
+
+
+def test_an_answer_counts_as_saved_only_when_the_server_has_it(desk, project):
+    fill(project, 5)
+    page = desk()
+    held = []
+    page.route(ANSWERS, lambda route: held.append(route))
+    page.keyboard.press("1")
+    page.wait_for_selector("text=0 saved, 1 sending")
+    held[0].continue_()
+    page.wait_for_selector("text=1 saved")
+    assert standing() == 1
+
+
+def test_a_closed_tab_loses_nothing(desk, project):
+    fill(project, 10)
+    page = desk()
+    page.route(ANSWERS, lambda route: route.abort())
+    label(page, iter("123"), 3)
+    page.wait_for_selector("text=3 waiting")
+    page.close()
+    again = desk(wait=False)
+    again.wait_for_selector("text=3 saved")
+    assert sorted(Annotation.objects.values_list("label", flat=True)) == [0, 1, 2]
+
+
+def test_two_tabs_of_one_person_never_show_the_same_picture(desk, project):
+    fill(project, 40)
+    tabs, keys = [desk(), desk()], itertools.cycle("1234")
+    for _ in range(10):
+        for tab in tabs:
+            tab.bring_to_front()
+            assert label(tab, keys, 1) == 1
+    for tab in tabs:
+        wait_saved(tab)
+    assert standing() == Annotation.objects.count() == 20
+
+
+def test_leaving_gives_the_tasks_back(desk, project):
+    fill(project, 5)
+    page = desk()
+    assert Slot.objects.exclude(annotator=None).count() == 5
+    page.goto("about:blank")
+    for _ in range(50):
+        if not Slot.objects.exclude(annotator=None).exists():
+            break
+        page.wait_for_timeout(100)
+    assert not Slot.objects.exclude(annotator=None).exists()
+
+
+class TestUndo:
+    def test_of_a_saved_answer(self, desk, project):
+        fill(project, 4)
+        page = desk()
+        title = page.inner_text("[data-part=title]")
+        page.keyboard.press("1")
+        page.wait_for_selector("text=1 saved")
+        page.keyboard.press("u")
+        page.wait_for_function("title => document.querySelector('[data-part=title]').textContent === title", arg=title)
+        page.keyboard.press("5")
+        page.wait_for_function("document.querySelector('[data-part=title]').textContent !== ''")
+        page.wait_for_selector("text=1 saved")
+        wait_saved(page)
+        page.wait_for_timeout(300)
+        assert list(Annotation.objects.standing().values_list("label", flat=True)) == [4]
+        assert Annotation.objects.count() == 2
+
+    def test_of_an_answer_that_was_never_sent(self, desk, project):
+        fill(project, 4)
+        page = desk()
+        held = []
+        page.route(ANSWERS, lambda route: held.append(route))
+        page.keyboard.press("1")  # on its way, and held up
+        page.wait_for_selector("text=1 sending")
+        page.keyboard.press("2")  # waits behind it
+        page.wait_for_selector("text=2 sending")
+        page.keyboard.press("z")
+        page.wait_for_selector("text=1 sending")
+        held[0].continue_()
+        page.wait_for_selector("text=1 saved")
+        wait_saved(page)
+        assert list(Annotation.objects.values_list("label", flat=True)) == [0]
+
+    def test_of_one_after_the_other_and_after_a_reload(self, desk, project):
+        fill(project, 6)
+        page = desk()
+        label(page, iter("123"), 3)
+        page.wait_for_selector("text=3 saved")
+        page.reload()
+        page.wait_for_selector(".has-task")
+        for _ in range(2):
+            page.keyboard.press("u")
+            page.wait_for_timeout(300)
+        wait_saved(page)
+        assert list(Annotation.objects.standing().values_list("label", flat=True)) == [0]
+
+    def test_of_a_skip_and_of_a_flag(self, desk, project):
+        fill(project, 4)
+        page = desk()
+        for key, table in (("s", Skip), ("f", Flag)):
+            title = page.inner_text("[data-part=title]")
+            page.keyboard.press(key)
+            page.wait_for_timeout(300)
+            assert table.objects.count() == 1
+            page.keyboard.press("u")
+            page.wait_for_function("title => document.querySelector('[data-part=title]').textContent === title", arg=title)
+            page.wait_for_timeout(300)
+            assert table.objects.count() == 0
+        page.keyboard.press("1")
+        page.wait_for_selector("text=1 saved")
+
+
+class TestKeys:
+    def test_a_key_held_down_labels_once(self, desk, project):
+        fill(project, 5)
+        page = desk()
+        for _ in range(4):
+            page.keyboard.down("2")
+        page.keyboard.up("2")
+        page.wait_for_selector("text=1 saved")
+        assert standing() == 1
+
+    def test_they_work_wherever_the_focus_is_and_the_mouse_leaves_no_trap(self, desk, project):
+        fill(project, 8)
+        page = desk()
+        page.click("[data-label-button='3']")
+        page.keyboard.press(" ")  # skips; it must not press the button again
+        page.wait_for_selector("text=1 saved")
+        page.wait_for_timeout(200)
+        assert (standing(), Skip.objects.count()) == (1, 1)
+        page.click("[data-do=depth]")
+        page.keyboard.press("1")
+        page.wait_for_selector("text=2 saved")
+        assert Annotation.objects.order_by("created_at").last().shown["view"] == "depth"
+
+    def test_views_switch_and_go_back(self, desk, project):
+        fill(project, 3)
+        page = desk()
+        for key, view in (("d", "depth"), ("a", "saliency"), ("o", "product"), ("b", "before")):
+            page.keyboard.down(key)
+            page.wait_for_selector(f"[data-view={view}][aria-pressed=true]")
+            page.keyboard.up(key)
+            if view != "before":
+                page.keyboard.press(key)
+            page.wait_for_selector("[data-view=generated][aria-pressed=true]")
+
+    def test_help_opens_and_blocks_the_label_keys(self, desk, project):
+        fill(project, 3)
+        page = desk()
+        page.keyboard.press("?")
+        page.wait_for_selector("dialog[open]")
+        page.keyboard.press("1")
+        page.keyboard.press("Escape")
+        page.wait_for_timeout(200)
+        assert not Annotation.objects.exists()
+
+
+def test_an_empty_queue_says_so_and_goes_on_by_itself(desk, project):
+    page = desk(wait=False)
+    page.wait_for_selector("text=Your first pictures are being made")
+    fill(project, 1)
+    page.wait_for_selector(".has-task")
+    page.keyboard.press("1")
+    page.wait_for_selector("text=All done for now")
+
+
+def test_the_next_picture_is_painted_at_once(desk, project):
+    """With a server that takes 300 ms for every answer. Generous, because the machine is shared."""
+    fill(project, 30)
+    page = desk()
+    page.wait_for_timeout(1000)
+    page.route(API, lambda route: threading.Timer(0.3, route.continue_).run())
+    delays = page.evaluate(
+        """async () => {
+            const delays = [];
+            for (let n = 0; n < 4; n++) {
+                const start = performance.now();
+                performance.clearMarks("painted");
+                dispatchEvent(new KeyboardEvent("keydown", { key: "1", code: "Digit1", bubbles: true }));
+                await new Promise(requestAnimationFrame);
+                const mark = performance.getEntriesByName("painted").at(-1);
+                delays.push(mark ? mark.startTime - start : Infinity);
+                await new Promise((resolve) => setTimeout(resolve, 300));
+            }
+            return delays;
+        }"""
+    )
+    assert sorted(delays)[1] < 50
+
+
+SIZES = [
+    {"viewport": {"width": 1440, "height": 900}, "color_scheme": "light"},
+    {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "has_touch": True, "is_mobile": True},
+]
+
+
+@pytest.mark.parametrize("context", SIZES, indirect=True, ids=["desktop, light", "phone, dark"])
+def test_axe_finds_nothing_serious_and_nothing_sticks_out(desk, project):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    fill(project, 3)
+    page = desk()
+    found = axe.run(page).response["violations"]
+    assert [rule["id"] for rule in found if rule["impact"] in ("serious", "critical")] == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.click("[data-label-button='0']")
+    page.wait_for_selector("text=1 saved")
+
+
+def test_the_scripts_are_small():
+    own = sum(len(gzip.compress(path.read_bytes())) for path in DESK.glob("*.js"))
+    assert own < 30_000
+
+
