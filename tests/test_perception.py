@@ -149,9 +149,7 @@ def test_a_cut_out_keeps_the_colours_and_finds_the_product(saliency: Saliency) -
     ],
     ids=["plain", "black", "noise"],
 )
-def test_where_nothing_or_everything_stands_out_it_says_what_to_do(
-    picture: np.ndarray, saliency: Saliency
-) -> None:
+def test_where_nothing_or_everything_stands_out_it_says_what_to_do(picture: np.ndarray, saliency: Saliency) -> None:
     with pytest.raises(ValueError, match="no object found.*plain background"):
         cut_out(picture, saliency)
 
@@ -163,11 +161,11 @@ def rooms(n: int, size_px: int, seed: int) -> DepthPairs:
     """A wall over a floor that comes nearer downwards; the horizon differs from picture to picture."""
     rng = np.random.default_rng(seed)
     pictures = np.empty((n, size_px, size_px, 3), np.uint8)
-    depths = np.ones((n, size_px, size_px), np.float32)
+    depths = np.full((n, size_px, size_px), 255, np.uint8)
     for row in range(n):
         horizon = int(rng.integers(size_px // 5, 4 * size_px // 5))
         pictures[row, :horizon], pictures[row, horizon:] = (230, 225, 220), (90, 60, 40)
-        depths[row, horizon:] = np.linspace(0.9, 0.1, size_px - horizon)[:, None]
+        depths[row, horizon:] = np.linspace(230, 25, size_px - horizon)[:, None].astype(np.uint8)
     return DepthPairs(pictures, depths)
 
 
@@ -204,6 +202,7 @@ def test_the_rate_climbs_then_falls() -> None:
     assert rate_at(999, config) < 2e-5
 
 
+@pytest.mark.slow
 def test_it_learns_rooms_and_beats_answers_that_do_not_look(tmp_path: Path) -> None:
     pairs = rooms(64, 32, seed=0)
     losses: list[float] = []
@@ -228,7 +227,7 @@ def test_a_broken_off_training_ends_with_the_same_weights(tmp_path: Path) -> Non
 
 def test_pairs_must_match() -> None:
     with pytest.raises(ValueError, match="do not match"):
-        DepthPairs(np.zeros((2, 8, 8, 3), np.uint8), np.zeros((2, 8, 9), np.float32))
+        DepthPairs(np.zeros((2, 8, 8, 3), np.uint8), np.zeros((2, 8, 9), np.uint8))
 
 
 @pytest.fixture(scope="module")

@@ -61,6 +61,10 @@ def test_it_keeps_transparency(kind: str) -> None:
     assert np.array_equal(pixels[..., 3], np.asarray(image)[..., 3])
 
 
+def test_an_alpha_channel_that_hides_nothing_is_dropped() -> None:
+    assert open_picture(saved(scene(mode="RGBA"))).shape == (32, 48, 3)
+
+
 def test_a_palette_with_a_transparent_colour_becomes_rgba() -> None:
     image = scene().quantize(4)
     pixels = open_picture(saved(image, transparency=image.getpixel((0, 0))))
@@ -207,7 +211,7 @@ def test_random_damage_is_refused_or_read_but_never_another_error(kind: str) -> 
 
 def test_pictures_survive_their_png() -> None:
     for channels in (3, 4):
-        pixels = np.random.default_rng(0).integers(0, 256, (20, 30, channels)).astype(np.uint8)
+        pixels = np.random.default_rng(0).integers(0, 255, (20, 30, channels)).astype(np.uint8)
         assert np.array_equal(open_picture(picture_to_png(pixels)), pixels)
         assert picture_to_png(pixels) == picture_to_png(pixels.copy())
 

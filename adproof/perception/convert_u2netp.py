@@ -33,10 +33,7 @@ def weights_in_order(onnx_bytes: bytes) -> list[tuple[Tensor, Tensor]]:
     graph = onnx.load_model_from_string(onnx_bytes).graph
     arrays = {each.name: np.array(numpy_helper.to_array(each)) for each in graph.initializer}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    return [
-        (torch.from_numpy(arrays[node.input[1]]), torch.from_numpy(arrays[node.input[2]]))
-        for node in convolutions
-    ]
+    return [(torch.from_numpy(arrays[node.input[1]]), torch.from_numpy(arrays[node.input[2]])) for node in convolutions]
 
 
 def convert(onnx_bytes: bytes) -> dict[str, Tensor]:
@@ -61,9 +58,7 @@ def convert(onnx_bytes: bytes) -> dict[str, Tensor]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("onnx", type=Path)
     parser.add_argument("out", type=Path)
     options = parser.parse_args()

@@ -15,16 +15,17 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import DPTConfig, DPTForDepthEstimation
+from transformers import BitConfig, DPTConfig, DPTForDepthEstimation
 
 from adproof.perception.pictures import Map16, Pixels
 
 DISTANCE = "distance"
 _BATCH = 16
+_PATCH_PX = 16
 
 
 def mini_config(size_px: int = 128) -> DPTConfig:
-    """The shipped net's shape: DPT in small, under 1 M parameters.
+    """The shipped net's shape: DPT-hybrid in small (convolutions, then a transformer), under 1 M parameters.
 
     Args:
         size_px: side of the square pictures it works on, a multiple of 32.
@@ -32,22 +33,35 @@ def mini_config(size_px: int = 128) -> DPTConfig:
     """
     if size_px % 32:
         raise ValueError(f"the depth net needs a size that is a multiple of 32, got {size_px}")
+    widths = [32, 64, 96]
+    backbone = BitConfig(
+        global_padding="same",
+        layer_type="bottleneck",
+        depths=[2, 2, 2],
+        embedding_size=32,
+        hidden_sizes=widths,
+        num_groups=8,
+        out_features=["stage1", "stage2", "stage3"],
+        embedding_dynamic_padding=True,
+    )
     return DPTConfig(
+        is_hybrid=True,
+        backbone_config=backbone,
+        backbone_featmap_shape=[1, widths[-1], size_px // _PATCH_PX, size_px // _PATCH_PX],
         image_size=size_px,
-        patch_size=8,
+        patch_size=_PATCH_PX,
         hidden_size=96,
         num_hidden_layers=4,
         num_attention_heads=4,
         intermediate_size=256,
         backbone_out_indices=[0, 1, 2, 3],
-        # Half of the usual factors, because patches are 8 px and not 16: the head still ends at size_px.
-        reassemble_factors=[2, 1, 0.5, 0.25],
-        neck_hidden_sizes=[24, 32, 48, 64],
+        neck_hidden_sizes=[widths[0], widths[1], 64, 96],
+        neck_ignore_stages=[0, 1],
+        reassemble_factors=[1, 1, 1, 0.5],
         fusion_hidden_size=40,
         head_in_index=-1,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
-        is_hybrid=False,
         depth_kind=DISTANCE,
     )
 

@@ -1,6 +1,7 @@
 """Train the small DPT on rendered truth: losses, augmentation, loop. The command is `train_depth`."""
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -31,10 +32,10 @@ class DepthTraining:
 
 @dataclass(frozen=True)
 class DepthPairs:
-    """pictures: (N, s, s, 3) uint8. depths: (N, s, s) float32 in [0, 1], 0 = nearest."""
+    """pictures: (N, s, s, 3) uint8. depths: (N, s, s) uint8, 0 = nearest, 255 = farthest."""
 
     pictures: NDArray[np.uint8]
-    depths: NDArray[np.float32]
+    depths: NDArray[np.uint8]
 
     def __post_init__(self) -> None:
         if self.pictures.shape != (*self.depths.shape, 3):
@@ -82,14 +83,39 @@ def augmented(x: Tensor, truth: Tensor, generator: torch.Generator) -> tuple[Ten
 
 
 def fresh_network(config: DepthTraining) -> DPTForDepthEstimation:
-    """Build the untrained net, its last bias mid-range because its final ReLU passes no gradient below 0."""
-    with torch.random.fork_rng():
+    """Build the untrained net with weights that suit its small width.
+
+    transformers draws all weights with deviation 0.02 and starts positions at 0, as it should before published weights
+    are loaded; from there a narrow net hardly learns, for the picture's signal all but vanishes on its way.
+    """
+    with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(config.seed)
         network = DPTForDepthEstimation(mini_config(config.size_px))
-    last = [part for part in network.modules() if isinstance(part, nn.Conv2d)][-1]
-    assert last.bias is not None and last.out_channels == 1
-    nn.init.constant_(last.bias, 0.5)
+        for part in network.modules():
+            if isinstance(part, nn.Linear):
+                nn.init.xavier_uniform_(part.weight)
+            elif isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
+                part.reset_parameters()
+        positions = network.dpt.embeddings.position_embeddings
+        side = math.isqrt(positions.shape[1] - 1)
+        positions[0, 1:] = 0.5 * waves(side, positions.shape[2])
+        # Mid-range, because the final ReLU passes no gradient below 0.
+        nn.init.constant_(network.head.head[-2].bias, 0.5)
     return network
+
+
+def waves(side: int, width: int) -> Tensor:
+    """Positions on a square grid as sines and cosines.
+
+    Args:
+        side: of the grid.
+        width: of an embedding, a multiple of 4.
+    Returns: (side * side, width) float32 in [-1, 1], row by row.
+    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5, in two dimensions and for short distances.
+    """
+    pace = 100.0 ** -(torch.arange(width // 4) * 4 / width)
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    return torch.cat([wave(along.flatten()[:, None] * pace) for along in (y, x) for wave in (torch.sin, torch.cos)], 1)
 
 
 def rate_at(step: int, config: DepthTraining) -> float:
@@ -129,7 +155,7 @@ def train(
     while step < config.steps:
         rows = torch.randint(len(pictures), (config.batch,), generator=generator)
         x = pictures[rows].permute(0, 3, 1, 2).float() / 255
-        x, truth = augmented(x, depths[rows][:, None], generator)
+        x, truth = augmented(x, depths[rows][:, None].float() / 255, generator)
         for group in optimiser.param_groups:
             group["lr"] = rate_at(step, config)
         with torch.autocast("cpu", torch.bfloat16):
@@ -211,11 +237,12 @@ def measure(network: nn.Module, pairs: DepthPairs, training: DepthPairs) -> Dept
         training: where the two rivals come from.
     """
     predicted = np.concatenate([_predicted(network, some) for some in _chunks(pairs.pictures)])
+    truth = pairs.depths.astype(np.float32) / 255
     return DepthErrors(
         n=len(pairs.pictures),
-        net=float(np.abs(predicted - pairs.depths).mean()),
-        constant=float(np.abs(np.median(training.depths) - pairs.depths).mean()),
-        mean_map=float(np.abs(training.depths.mean(axis=0) - pairs.depths).mean()),
+        net=float(np.abs(predicted - truth).mean()),
+        constant=float(np.abs(np.median(training.depths) / 255 - truth).mean()),
+        mean_map=float(np.abs(training.depths.mean(axis=0) / 255 - truth).mean()),
     )
 
 

@@ -75,7 +75,7 @@ def open_picture(
         max_px: most pixels (width x height).
         max_side_px, min_side_px: longest and shortest allowed side, in pixels.
         max_bytes: largest file.
-    Returns: (H, W, 3) uint8 RGB; (H, W, 4) uint8 RGBA, not premultiplied, where the file has transparency.
+    Returns: (H, W, 3) uint8 RGB; (H, W, 4) uint8 RGBA, not premultiplied, where any pixel is transparent.
     Raises: PictureError: anything else; the sentence is meant for the person who gave the file.
     """
     if not data:
@@ -111,26 +111,20 @@ def _check_size(image: Image.Image, max_px: int, max_side_px: int, min_side_px: 
     width, height = image.size
     told = f"This picture is {width:,} x {height:,} pixels"
     if max(width, height) > max_side_px:
-        raise PictureError(
-            f"{told}; no side may be over {max_side_px:,} pixels. Scale it down and try again."
-        )
+        raise PictureError(f"{told}; no side may be over {max_side_px:,} pixels. Scale it down and try again.")
     if width * height > max_px:
         raise PictureError(
             f"{told}; at most {max_px / 1e6:,.1f} million pixels are taken. Scale it down and try again."
         )
     if min(width, height) < min_side_px:
-        raise PictureError(
-            f"{told}; each side must have at least {min_side_px:,} pixels. Choose a larger one."
-        )
+        raise PictureError(f"{told}; each side must have at least {min_side_px:,} pixels. Choose a larger one.")
 
 
 def _check_still(image: Image.Image) -> None:
     # A JPEG with previews has several frames as well, but is a still picture.
     n_frames = 1 if image.format == "MPO" else _decoded(lambda: int(getattr(image, "n_frames", 1)))
     if n_frames > 1:
-        raise PictureError(
-            f"This picture is animated ({n_frames} frames). Save one frame of it as {_WANTED}."
-        )
+        raise PictureError(f"This picture is animated ({n_frames} frames). Save one frame of it as {_WANTED}.")
 
 
 def _decoded(decode: Callable[[], T]) -> T:
@@ -155,7 +149,11 @@ def _turned(image: Image.Image) -> Image.Image:
 def _as_pixels(image: Image.Image) -> Pixels:
     if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion clips in place of scaling
         image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-    return np.array(image.convert("RGBA" if image.has_transparency_data else "RGB"), dtype=np.uint8)
+    if not image.has_transparency_data:
+        return np.array(image.convert("RGB"), dtype=np.uint8)
+    pixels = np.array(image.convert("RGBA"), dtype=np.uint8)
+    # Many programs write an alpha channel that hides nothing: such a picture still has its background.
+    return pixels if pixels[..., 3].min() < 255 else np.ascontiguousarray(pixels[..., :3])
 
 
 def _kind(data: bytes) -> str:

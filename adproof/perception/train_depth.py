@@ -1,8 +1,9 @@
 """Train the mini set's depth net on the ad world's rendered truth.
 
-    python -m adproof.perception.train_depth --out adproof/models/mini/depth --work data/train/depth
+    python -m adproof.adworld.drawn data/train/scenes --kind feedback --seed 100 --scenes 8000
+    python -m adproof.perception.train_depth --scenes data/train/scenes --work data/train/depth --out FOLDER
 
-Draws scenes, trains, measures on scenes and products it has not seen, and writes the model with its card.
+Trains, measures on scenes and products it has not seen, and writes the model with its card.
 """
 
 import argparse
@@ -18,8 +19,8 @@ import numpy as np
 import torch
 from transformers import DPTForDepthEstimation
 
-from adproof.adworld.catalogue import load_catalogue, products
-from adproof.adworld.scenes import Kind, World
+from adproof.adworld.drawn import DrawnScenes, Recipe, held_out_skus, world_of
+from adproof.adworld.looks import Kind
 from adproof.perception.depth_training import (
     DepthErrors,
     DepthPairs,
@@ -28,30 +29,33 @@ from adproof.perception.depth_training import (
     train,
 )
 
-HELD_OUT_SHARE = 0.15
-N_TEST_SCENES = 400
+NATURAL_MIX = (0.56, 0.12, 0.12, 0.10, 0.10)
 
 
-def split_products(seed: int) -> tuple[list[str], list[str]]:
-    """Share out the catalogue's products: those that training scenes show, and those kept for measuring."""
-    skus = sorted(each.sku for each in products())
-    order = np.random.default_rng(seed).permutation(len(skus))
-    n_held_out = max(1, round(HELD_OUT_SHARE * len(skus)))
-    held_out = {skus[index] for index in order[:n_held_out]}
-    return [sku for sku in skus if sku not in held_out], sorted(held_out)
+def read_pairs(folder: Path, n: int) -> DepthPairs:
+    """Read the first n scenes that `adproof.adworld.drawn` left in a folder.
 
-
-def draw_pairs(
-    n: int, rng: np.random.Generator, skus: list[str], size_px: int, kind: Kind = "feedback"
-) -> DepthPairs:
-    """Draw scenes, half of them with the products seen from the catalogue's other side."""
-    worlds = [World(load_catalogue(yaw), size=size_px, kind=kind, skus=skus) for yaw in (35, -30)]
-    pictures = np.empty((n, size_px, size_px, 3), np.uint8)
-    depths = np.empty((n, size_px, size_px), np.float32)
-    for row in range(n):
-        scene = worlds[row % 2].draw(rng)
-        pictures[row], depths[row] = scene.image, scene.depth
+    Raises: FileNotFoundError: there are none. ValueError: there are fewer.
+    """
+    scenes = DrawnScenes(folder)
+    if len(scenes) < n:
+        raise ValueError(f"{folder} holds {len(scenes)} scenes, not {n}: draw more, or ask for fewer")
+    pictures = np.empty((n, scenes.size, scenes.size, 3), np.uint8)
+    depths = np.empty((n, scenes.size, scenes.size), np.uint8)
+    for start in range(0, n, 250):  # in pieces, because a scene's other planes are not wanted in memory
+        rows = np.arange(start, min(n, start + 250))
+        planes = scenes.planes(rows)
+        pictures[rows], depths[rows] = planes[:, 4:7].transpose(0, 2, 3, 1), planes[:, 7]
     return DepthPairs(pictures, depths)
+
+
+def draw_pairs(n: int, kind: Kind, seed: int, skus: tuple[str, ...], size_px: int) -> DepthPairs:
+    """Draw new scenes of these products."""
+    world = world_of(Recipe(kind, seed, NATURAL_MIX, skus, size_px))
+    rng = np.random.default_rng(seed)
+    scenes = [world.draw(rng) for _ in range(n)]
+    depths = np.stack([np.rint(scene.depth.clip(0, 1) * 255).astype(np.uint8) for scene in scenes])
+    return DepthPairs(np.stack([scene.image for scene in scenes]), depths)
 
 
 def write_model(network: DPTForDepthEstimation, out: Path, card: str) -> None:
@@ -69,9 +73,15 @@ def write_model(network: DPTForDepthEstimation, out: Path, card: str) -> None:
 
 
 def card(
-    config: DepthTraining, n_scenes: int, minutes: float, measured: dict[str, DepthErrors], command: str
+    config: DepthTraining,
+    n_scenes: int,
+    cpu_minutes: float,
+    measured: dict[str, DepthErrors],
+    scenes: Path,
 ) -> str:
     """The model card, with what this very training measured."""
+    recipe = json.loads((scenes / "recipe.json").read_text("utf-8"))
+    seen, unseen = held_out_skus()
     rows = "\n".join(
         f"| {name} | {each.n} | {each.net:.4f} | {each.mean_map:.4f} | {each.constant:.4f} |"
         for name, each in measured.items()
@@ -82,11 +92,14 @@ A small DPT (transformers `DPTForDepthEstimation`) for {config.size_px} x {confi
 from random weights. Distance in [0, 1], 0 = nearest, 1 = farthest (`"depth_kind": "distance"` in
 config.json). Half precision on disk.
 
-Data: {n_scenes} scenes of the ad world (`adproof.adworld`, CC0 models), rendered truth, no photographs.
-Split: {HELD_OUT_SHARE:.0%} of the products never appear in training. Augmentation: mirror, tint, blur, noise.
+Data: {n_scenes} scenes of the ad world (`adproof.adworld`, CC0 models), rendered truth, no photographs:
+{len(seen)} products; {len(unseen)} others never appear in training. Augmentation: mirror, tint, blur, noise.
 Method: L1 plus gradient matching (Ranftl et al., arXiv:1907.01341); DPT: arXiv:2103.13413.
-Command: `{command}` ({minutes:.1f} minutes of training on one CPU thread, bf16 autocast,
-torch {torch.__version__}, {platform.machine()}).
+Commands: `python -m adproof.adworld.drawn SCENES --kind {recipe["kind"]} --seed {recipe["seed"]} --scenes N`, then
+`python -m adproof.perception.train_depth --scenes SCENES --n-scenes {n_scenes} --steps {config.steps}
+--seed {config.seed} --out OUT --work WORK`
+({cpu_minutes:.1f} CPU minutes in the training loop, one thread, bf16 autocast, torch {torch.__version__},
+{platform.machine()}).
 Settings: `{json.dumps(asdict(config))}`
 
 Mean absolute error on scenes that training did not see. "mean map" answers with the training set's mean depth
@@ -102,27 +115,27 @@ Licence: as the project (Apache-2.0).
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the finished model")
     parser.add_argument("--work", type=Path, required=True, help="folder of the state to resume from")
     parser.add_argument("--steps", type=int, default=DepthTraining.steps)
-    parser.add_argument("--scenes", type=int, default=5000, help="training scenes to draw")
+    parser.add_argument("--scenes", type=Path, required=True, help="folder that adproof.adworld.drawn filled")
+    parser.add_argument("--n-scenes", type=int, default=8000, help="how many of them to train on")
+    parser.add_argument("--test-scenes", type=int, default=400, help="scenes of each kind to measure on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the state in --work")
     options = parser.parse_args()
     if (options.work / "state.pt").exists() and not options.resume:
         parser.error(f"{options.work} holds a training's state: pass --resume or name another folder")
     torch.set_num_threads(1)
-    _run(options.out, options.work, DepthTraining(steps=options.steps, seed=options.seed), options.scenes)
+    config = DepthTraining(steps=options.steps, seed=options.seed)
+    _run(options, config)
 
 
-def _run(out: Path, work: Path, config: DepthTraining, n_scenes: int) -> None:
-    seen, unseen = split_products(config.seed)
-    training = draw_pairs(n_scenes, np.random.default_rng([config.seed, 1]), seen, config.size_px)
-    _say(f"{n_scenes} scenes of {len(seen)} products drawn")
-    start = time.perf_counter()
+def _run(options: argparse.Namespace, config: DepthTraining) -> None:
+    seen, unseen = held_out_skus()
+    training = read_pairs(options.scenes, options.n_scenes)
+    start, cpu_start = time.perf_counter(), time.process_time()
     recent: list[float] = []
 
     def on_step(step: int, loss: float) -> None:
@@ -131,30 +144,20 @@ def _run(out: Path, work: Path, config: DepthTraining, n_scenes: int) -> None:
             spent = time.perf_counter() - start
             _say(f"step {step}/{config.steps} loss {np.mean(recent[-50:]):.4f} {spent:.0f} s")
 
-    network = train(config, training, work, on_step)
-    minutes = (time.perf_counter() - start) / 60
-    measured = {
-        "products of training, new scenes": _measured(network, training, seen, config, "feedback", 2),
-        "new products": _measured(network, training, unseen, config, "feedback", 3),
-        "new products, the judge's kind of scenes": _measured(network, training, unseen, config, "judge", 4),
-    }
-    for name, errors in measured.items():
-        _say(f"{name}: {errors}")
-    options = f"--steps {config.steps} --scenes {n_scenes} --seed {config.seed}"
-    command = f"python -m adproof.perception.train_depth {options} --out OUT --work WORK"
-    write_model(network, out, card(config, n_scenes, minutes, measured, command))
-
-
-def _measured(
-    network: DPTForDepthEstimation,
-    training: DepthPairs,
-    skus: list[str],
-    config: DepthTraining,
-    kind: Kind,
-    key: int,
-) -> DepthErrors:
-    rng = np.random.default_rng([config.seed, key])
-    return measure(network, draw_pairs(N_TEST_SCENES, rng, skus, config.size_px, kind), training)
+    network = train(config, training, options.work, on_step)
+    # From the mean of the steps seen here, because a resumed run saw only its own.
+    cpu_minutes = (time.process_time() - cpu_start) / max(1, len(recent)) * config.steps / 60
+    tests: list[tuple[str, tuple[str, ...], Kind]] = [
+        ("products of training, new scenes", seen, "feedback"),
+        ("new products", unseen, "feedback"),
+        ("new products, the judge's kind of scenes", unseen, "judge"),
+    ]
+    measured = {}
+    for seed, (name, skus, kind) in enumerate(tests, start=10_000 + config.seed):
+        scenes = draw_pairs(options.test_scenes, kind, seed, skus, config.size_px)
+        measured[name] = measure(network, scenes, training)
+        _say(f"{name}: {measured[name]}")
+    write_model(network, options.out, card(config, options.n_scenes, cpu_minutes, measured, options.scenes))
 
 
 def _say(line: str) -> None:

@@ -50,9 +50,7 @@ class ResidualUBlock(nn.Module):
     def __init__(self, height: int, n_in: int, n_inner: int, n_out: int) -> None:
         super().__init__()
         self.first = ConvRelu(n_in, n_out)
-        self.down = nn.ModuleList(
-            ConvRelu(n_out if level == 0 else n_inner, n_inner) for level in range(height - 1)
-        )
+        self.down = nn.ModuleList(ConvRelu(n_out if level == 0 else n_inner, n_inner) for level in range(height - 1))
         self.bottom = ConvRelu(n_inner, n_inner, dilation=2)
         self.up = nn.ModuleList(
             ConvRelu(2 * n_inner, n_out if level == 0 else n_inner) for level in reversed(range(height - 1))
