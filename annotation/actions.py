@@ -221,9 +221,7 @@ def _read_desk(cursor: Any, person: int, answers: Sequence[Answer], now: datetim
     tasks = {row[0]: _TaskRow(*row) for row in cursor.fetchall()}
     desk = _Desk(tasks, {}, set(), defaultdict(list), defaultdict(int), {}, defaultdict(list))
     # A new statement, so that it sees what others committed before we got the locks.
-    cursor.execute(
-        statements.READ_ANNOTATIONS, {**values, "candidates": [task.candidate for task in tasks.values()]}
-    )
+    cursor.execute(statements.READ_ANNOTATIONS, {**values, "candidates": [task.candidate for task in tasks.values()]})
     for annotation, task, candidate, annotator, label, seconds, state in cursor.fetchall():
         desk.known[annotation] = (task, annotator, label, seconds, state)
         if annotator == person and state in (STANDING, SURPLUS):
@@ -350,9 +348,7 @@ def undo(user: Any, annotation_id: UUID, now: datetime | None = None) -> datetim
     """
     now = now or timezone.now()
     with transaction.atomic():
-        task = _lock_task(
-            user, Task.objects.filter(annotations__id=annotation_id, annotations__annotator=user)
-        )
+        task = _lock_task(user, Task.objects.filter(annotations__id=annotation_id, annotations__annotator=user))
         if task is None:
             raise Refused("You have no answer with this id.")
         answer = Annotation.objects.get(pk=annotation_id)
@@ -382,9 +378,7 @@ def _lock_task(user: Any, tasks: Any) -> Task | None:
 
 
 def _recount(task: Task, now: datetime) -> None:
-    labels = list(
-        Annotation.objects.standing().filter(candidate_id=task.candidate_id).values_list("label", flat=True)
-    )
+    labels = list(Annotation.objects.standing().filter(candidate_id=task.candidate_id).values_list("label", flat=True))
     if not labels:
         Consensus.objects.filter(candidate_id=task.candidate_id).delete()
         return
@@ -419,9 +413,7 @@ def flag(user: Any, task_id: int, reason: str = "") -> Product:
     with transaction.atomic():
         task = _handed_task(user, task_id)
         product = Product.objects.select_for_update().get(pk=task.candidate.product_id)
-        Flag.objects.get_or_create(
-            product=product, annotator=user, defaults={"task": task, "reason": reason[:200]}
-        )
+        Flag.objects.get_or_create(product=product, annotator=user, defaults={"task": task, "reason": reason[:200]})
         release(user, [task_id])
         if not product.unsuitable:
             flag_unsuitable(product, f"{FLAGGED} by {user.username}" + (f": {reason}" if reason else ""))

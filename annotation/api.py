@@ -23,9 +23,7 @@ from annotation import actions, serializers
 from annotation.models import Annotation, Project, Slot
 
 S = TypeVar("S", bound=serializers.Strict)
-_REFUSED = OpenApiResponse(
-    serializers.RefusedOut, description="Not yours, or can't be done; `detail` says why."
-)
+_REFUSED = OpenApiResponse(serializers.RefusedOut, description="Not yours, or can't be done; `detail` says why.")
 _ID = "6f1c9d1e-9f0b-4a57-8f6e-0d5f3f8f2a11"
 
 
@@ -111,9 +109,7 @@ def _why_empty(project: Project) -> str:
 
 
 def _done_since(user: Any, since: Any) -> QuerySet[Annotation]:
-    return Annotation.objects.filter(annotator=user, created_at__gte=since).exclude(
-        state=Annotation.State.UNDONE
-    )
+    return Annotation.objects.filter(annotator=user, created_at__gte=since).exclude(state=Annotation.State.UNDONE)
 
 
 def _task(slot: Slot, project: Project) -> dict[str, Any]:
@@ -150,11 +146,7 @@ def _picture(sha256: str) -> str | None:
     examples=[
         OpenApiExample(
             "One answer",
-            value={
-                "annotations": [
-                    {"id": _ID, "task": 17, "label": "available", "seconds": 3.8, "view": "generated"}
-                ]
-            },
+            value={"annotations": [{"id": _ID, "task": 17, "label": "available", "seconds": 3.8, "view": "generated"}]},
             request_only=True,
         ),
         OpenApiExample(
@@ -172,8 +164,7 @@ def annotations(request: Request) -> Response:
     return Response(
         {
             "results": [
-                {"id": str(row.id), "task": row.task, "status": row.status, "message": row.message}
-                for row in outcomes
+                {"id": str(row.id), "task": row.task, "status": row.status, "message": row.message} for row in outcomes
             ]
         }
     )

@@ -22,7 +22,7 @@ class Tally:
 
 
 def tally(candidate_id: int, labels: Iterable[int], needed: int) -> Tally:
-    """Count at least one vote. A tie goes to a defect: a bad picture passed as available costs more than a good one lost."""
+    """Count at least one vote. A tie goes to a defect: a bad picture that passes costs more than a good one lost."""
     votes = Counter(labels)
     count = votes.total()
     best = max(range(N_LABELS), key=lambda label: (votes[label], label != Label.AVAILABLE, -label))

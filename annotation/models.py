@@ -28,9 +28,7 @@ class Project(models.Model):
     """A piece of labelling work: its tasks, how many answers each needs, its guidelines."""
 
     name = models.CharField(max_length=120, unique=True)
-    overlap = models.PositiveSmallIntegerField(
-        default=2, validators=[MinValueValidator(1), MaxValueValidator(9)]
-    )
+    overlap = models.PositiveSmallIntegerField(default=2, validators=[MinValueValidator(1), MaxValueValidator(9)])
     lease_minutes = models.PositiveSmallIntegerField(
         default=5, validators=[MinValueValidator(1), MaxValueValidator(240)]
     )
@@ -77,9 +75,7 @@ class Task(models.Model):
             models.CheckConstraint(condition=Q(overlap__gte=1, overlap__lte=9), name="task_overlap_in_range"),
         ]
         indexes = [
-            models.Index(
-                fields=["project", "-priority", "tie"], condition=Q(is_open=True), name="task_queue"
-            ),
+            models.Index(fields=["project", "-priority", "tie"], condition=Q(is_open=True), name="task_queue"),
         ]
 
     def __str__(self) -> str:
@@ -106,9 +102,7 @@ class Slot(models.Model):
             ),
         ]
         indexes = [
-            models.Index(
-                fields=["annotator", "lease_until"], condition=Q(is_filled=False), name="slot_leases"
-            ),
+            models.Index(fields=["annotator", "lease_until"], condition=Q(is_filled=False), name="slot_leases"),
         ]
 
     def __str__(self) -> str:
@@ -133,9 +127,7 @@ class Annotation(models.Model):
     # Made by the browser, so that sending twice is safe.
     id = models.UUIDField(primary_key=True, editable=False)
     task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="annotations", db_index=False)
-    candidate = models.ForeignKey(
-        "generation.Candidate", on_delete=models.PROTECT, related_name="annotations"
-    )
+    candidate = models.ForeignKey("generation.Candidate", on_delete=models.PROTECT, related_name="annotations")
     annotator = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="annotations", db_index=False
     )
@@ -217,9 +209,7 @@ class Flag(models.Model):
 class Consensus(models.Model):
     """What the standing annotations of a candidate add up to. Updated with every answer; refitted by a run."""
 
-    candidate = models.OneToOneField(
-        "generation.Candidate", on_delete=models.CASCADE, related_name="consensus"
-    )
+    candidate = models.OneToOneField("generation.Candidate", on_delete=models.CASCADE, related_name="consensus")
     label = models.PositiveSmallIntegerField(choices=LABEL_CHOICES)
     posterior = models.JSONField()  # five probabilities
     method = models.CharField(max_length=20)  # "majority" until the next fit, then "dawid-skene"
@@ -241,9 +231,7 @@ class Consensus(models.Model):
 class AnnotatorQuality(models.Model):
     """How one annotator labels, from the last Dawid-Skene fit: row = true label, column = given label."""
 
-    annotator = models.OneToOneField(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="quality"
-    )
+    annotator = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="quality")
     confusion = models.JSONField()
     annotation_count = models.PositiveIntegerField()
     accuracy = models.FloatField()  # expected share of right labels under the consensus mixture

@@ -21,10 +21,7 @@ class Strict(serializers.Serializer):
             unknown = sorted(set(data) - set(self.fields))
             if unknown:
                 raise serializers.ValidationError(
-                    {
-                        name[:60]: [f"Unknown field. Known: {', '.join(self.fields)}."]
-                        for name in map(str, unknown)
-                    }
+                    {name[:60]: [f"Unknown field. Known: {', '.join(self.fields)}."] for name in map(str, unknown)}
                 )
         return super().to_internal_value(data)
 
@@ -54,9 +51,7 @@ class AnswerIn(Strict):
 
 
 class AnswersIn(Strict):
-    project = serializers.IntegerField(
-        required=False, min_value=1, help_text="If given, tasks of others are refused."
-    )
+    project = serializers.IntegerField(required=False, min_value=1, help_text="If given, tasks of others are refused.")
     annotations = serializers.ListField(child=AnswerIn(), min_length=1, max_length=MAX_ANSWERS)
 
 
@@ -111,9 +106,7 @@ class LeaseOut(serializers.Serializer):
 
 
 class TasksIn(Strict):
-    tasks = serializers.ListField(
-        child=serializers.IntegerField(min_value=1), min_length=1, max_length=MAX_ANSWERS
-    )
+    tasks = serializers.ListField(child=serializers.IntegerField(min_value=1), min_length=1, max_length=MAX_ANSWERS)
 
 
 class RenewOut(serializers.Serializer):

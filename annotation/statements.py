@@ -82,8 +82,8 @@ _UPSERT_CONSENSUS = """
     INSERT INTO annotation_consensus
         (candidate_id, label, posterior, method, annotation_count, agreement, is_complete, updated_at)
     SELECT candidate, label, posterior, 'majority', votes, agreement, complete, %(now)s
-    FROM unnest(%(c_candidates)s::bigint[], %(c_labels)s::smallint[], %(c_posteriors)s::jsonb[], %(c_votes)s::smallint[],
-                %(c_agreements)s::float8[], %(c_complete)s::boolean[])
+    FROM unnest(%(c_candidates)s::bigint[], %(c_labels)s::smallint[], %(c_posteriors)s::jsonb[],
+                %(c_votes)s::smallint[], %(c_agreements)s::float8[], %(c_complete)s::boolean[])
          AS given (candidate, label, posterior, votes, agreement, complete)
     ON CONFLICT (candidate_id) DO UPDATE SET
         label = excluded.label, posterior = excluded.posterior, method = excluded.method,
