@@ -30,3 +30,17 @@ def manifest_json(manifest: Any) -> dict[str, Any]:
     import json
 
     return json.loads(manifest.encode())
+
+
+@kind("verify_version", "Verify a dataset version's files", queue="light")
+def verify_version(ctx: RunContext) -> dict[str, Any]:
+    """Every file's size and sha256, rows, columns, labels and splits against the manifest."""
+    from adproof.shards.verify import verify
+    from datasets_app.models import DatasetVersion
+
+    version = DatasetVersion.objects.get(pk=ctx.params["version"])
+    ctx.stage(f"reading {version.uri}")
+    problems = verify(version.uri)
+    for problem in problems[:100]:
+        ctx.log(problem, "error")
+    return {"version": version.pk, "problems": len(problems), "first": problems[:10]}
