@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
+from django_htmx.http import HttpResponseClientRefresh
 from rest_framework.authtoken.models import Token
 
 from accounts.models import User
@@ -40,6 +41,11 @@ def front_door(user: User) -> str:
 class LoginPage(LoginView):
     template_name = "accounts/login.html"
     redirect_authenticated_user = True
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.htmx:  # a poll after the session ended: load the whole page, not this one into a corner of it
+            return HttpResponseClientRefresh()
+        return super().get(request, *args, **kwargs)
 
     def get_default_redirect_url(self) -> str:
         return reverse(front_door(self.request.user))

@@ -34,6 +34,7 @@ SECTIONS: list[tuple[Place, list[Place]]] = [
         Place("Training", "trainings", "train"),
         [
             Place("Trainings", "trainings", "train", ("training", "training_start")),
+            Place("Checkpoints", "checkpoints", "train", ("checkpoint",)),
             Place("Rounds", "rounds", "train", ("round",)),
         ],
     ),

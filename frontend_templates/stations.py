@@ -255,7 +255,7 @@ def _rfnet(user: Any, n: Numbers) -> Station:
         figure = score(better)
         said = f" (AP {figure:.2f})" if figure is not None else ""
         step = f"{better} " + (f"beats the one in use{said}." if n.promoted else f"is trained{said}; none is in use.")
-        action, wants = _action("Promote", _page(user, "promote", "trainings")), True
+        action, wants = _action("Promote", _page(user, "promote", "checkpoint", better.pk)), True
     elif n.untrained_version:
         step = f"{n.untrained_version} is written and not trained on."
         version = n.untrained_version.pk

@@ -24,7 +24,7 @@ from generation.forms import (
 from generation.importing import BadImport, Problem, ZipPictures
 from generation.models import Candidate, CandidateQuerySet, Generator, Product, Prompt
 
-PAGE_SIZE = 36
+PAGE_SIZE = 40
 # So many are ticked when the drawing form opens.
 MANY_PROMPTS = 8
 

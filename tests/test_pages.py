@@ -218,6 +218,10 @@ class TestLogIn:
         assert "Please enter a correct" in response.content.decode()
         assert_sane(response)
 
+    def test_a_poll_after_the_session_ended_loads_the_whole_page(self, client, people):
+        response = client.get(reverse("home"), headers={"HX-Request": "true"}, follow=True)
+        assert response.headers["HX-Refresh"] == "true"
+
     def test_a_token_is_made_and_replaced(self, client, people):
         client.force_login(people["max"])
         client.post(reverse("rotate_token"))
