@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from django.db.models import QuerySet
+from django.http import HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework.decorators import api_view, permission_classes
 from rest_framework.exceptions import NotFound, PermissionDenied
@@ -21,6 +23,7 @@ from accounts.roles import may
 from adproof.labels import LABELS
 from annotation import actions, serializers
 from annotation.models import Annotation, Project, Slot
+from generation.pictures import picture as serve_picture
 
 S = TypeVar("S", bound=serializers.Strict)
 _REFUSED = OpenApiResponse(serializers.RefusedOut, description="Not yours, or can't be done; `detail` says why.")
@@ -89,7 +92,7 @@ def lease(request: Request) -> Response:
     today_from = max(asked.get("today_from", _midnight(now)), now - timedelta(days=1))
     return Response(
         {
-            "tasks": [_task(slot, project) for slot in slots],
+            "tasks": [_task(slot, project, "desk-picture" if request.auth else "picture") for slot in slots],
             "state": "ok" if slots else _why_empty(project),
             "left": left,
             "done_today": _done_since(request.user, today_from).count(),
@@ -112,17 +115,17 @@ def _done_since(user: Any, since: Any) -> QuerySet[Annotation]:
     return Annotation.objects.filter(annotator=user, created_at__gte=since).exclude(state=Annotation.State.UNDONE)
 
 
-def _task(slot: Slot, project: Project) -> dict[str, Any]:
+def _task(slot: Slot, project: Project, url_name: str) -> dict[str, Any]:
     candidate = slot.task.candidate
     product = candidate.product
     return {
         "task": slot.task_id,
         "lease_until": slot.lease_until,
         "pictures": {
-            "generated": _picture(candidate.image_sha256),
-            "product": _picture(product.image_sha256),
-            "depth": _picture(candidate.depth_sha256),
-            "saliency": _picture(candidate.saliency_sha256),
+            "generated": _picture(candidate.image_sha256, url_name),
+            "product": _picture(product.image_sha256, url_name),
+            "depth": _picture(candidate.depth_sha256, url_name),
+            "saliency": _picture(candidate.saliency_sha256, url_name),
             "thumbnail": reverse("thumbnail", args=[384, candidate.image_sha256]),
         },
         "product": {"id": product.pk, "title": product.title, "description": product.description},
@@ -131,8 +134,20 @@ def _task(slot: Slot, project: Project) -> dict[str, Any]:
     }
 
 
-def _picture(sha256: str) -> str | None:
-    return reverse("picture", args=[sha256]) if sha256 else None
+def _picture(sha256: str, url_name: str) -> str | None:
+    return reverse(url_name, args=[sha256]) if sha256 else None
+
+
+@extend_schema(
+    tags=["desk"],
+    summary="A picture, for clients with a token",
+    description="The pictures of a lease taken with a token have these addresses. They never change.",
+    responses={(200, "image/*"): OpenApiTypes.BINARY},
+)
+@api_view(["GET"])
+@permission_classes([MayLabel])
+def picture(request: Request, sha256: str) -> HttpResponseBase:
+    return serve_picture(request._request, sha256)
 
 
 @extend_schema(

@@ -6,6 +6,7 @@ urlpatterns = [
     path("projects", api.projects, name="desk-projects"),
     path("lease", api.lease, name="desk-lease"),
     path("annotations", api.annotations, name="desk-annotations"),
+    path("pictures/<str:sha256>", api.picture, name="desk-picture"),
     path("renew", api.renew, name="desk-renew"),
     path("release", api.release, name="desk-release"),
     path("undo", api.undo, name="desk-undo"),

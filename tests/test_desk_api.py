@@ -47,10 +47,20 @@ def test_a_lease_brings_all_that_the_desk_shows(desk, project):
     assert given["state"] == "ok" and given["left"] == 2 and given["done_today"] == 0
     task = given["tasks"][0]
     candidate = Task.objects.get(pk=task["task"]).candidate
-    assert task["pictures"]["generated"] == f"/pictures/{candidate.image_sha256}"
+    assert task["pictures"]["generated"].endswith(f"/pictures/{candidate.image_sha256}")
     assert candidate.depth_sha256 in task["pictures"]["depth"]
     assert task["product"]["title"] == candidate.product.title
     assert task["prompt"] == candidate.prompt_text
+
+
+def test_a_token_opens_the_pictures_of_its_lease(desk, project, people):
+    given = desk("lease", {"project": project.pk, "count": 1}).json()["tasks"][0]
+    token = Token.objects.get(user=people["alice"]).key
+    for name in ("generated", "product", "depth", "saliency"):
+        url = given["pictures"][name]
+        assert Client().get(url).status_code == 401
+        response = Client().get(url, headers={"Authorization": f"Token {token}"})
+        assert response.status_code == 200 and response["Content-Type"] == "image/png"
 
 
 def test_the_prompt_stays_hidden_when_the_project_says_so(desk, project):

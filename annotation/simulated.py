@@ -1,0 +1,237 @@
+"""Annotators made of numbers, working through the public API over HTTP with tokens of their own.
+
+What they see as the truth comes from a callable: in demonstrations the independent judge looks at the pictures that
+they download; in load tests nothing is downloaded at all.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from adproof.simulate import SimulatedAnnotator
+
+API = "/api/v1/desk/"
+BATCH = 10
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What an annotator has before them: product (H, W, 4) uint8, image (H, W, 3) uint8, the product's text."""
+
+    product: NDArray[np.uint8]
+    image: NDArray[np.uint8]
+    image_scale: float
+    caption: str
+
+
+# Probabilities (5,) of the true label of what is shown.
+Truth = Callable[[Shown], NDArray[np.float64]]
+
+
+@dataclass
+class Work:
+    """What one annotator did."""
+
+    saved: int = 0
+    surplus: int = 0
+    refused: int = 0
+    lease_s: list[float] = field(default_factory=list)
+    submit_s: list[float] = field(default_factory=list)
+    error: str = ""
+
+
+class DeskError(Exception):
+    """The server said no, or nothing."""
+
+
+class DeskClient:
+    """One connection, kept open. Not for use by several threads."""
+
+    def __init__(self, base_url: str, token: str, timeout_s: float = 60) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise DeskError(f"{base_url!r} is no address of a server: give one as http://127.0.0.1:8000")
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(parts.hostname, parts.port, timeout=timeout_s)
+        self._headers = {"Authorization": f"Token {token}", "Content-Type": "application/json"}
+
+    def post(self, verb: str, body: dict[str, Any]) -> dict[str, Any]:
+        return json.loads(self._request("POST", API + verb, json.dumps(body).encode()))
+
+    def get(self, path: str) -> bytes:
+        return self._request("GET", path, None)
+
+    def _request(self, method: str, path: str, body: bytes | None) -> bytes:
+        for last_try in (False, True):
+            try:
+                self._connection.request(method, path, body, self._headers)
+                response = self._connection.getresponse()
+                data = response.read()
+                break
+            except (http.client.HTTPException, OSError) as error:
+                # The server closes idle connections; every call is safe to send again.
+                self._connection.close()
+                if last_try:
+                    raise DeskError(f"no answer from the server: {error}") from error
+        if response.status != 200:
+            raise DeskError(f"{method} {path}: HTTP {response.status} {data[:300].decode(errors='replace')}")
+        return data
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class Remembered:
+    """A truth that looks at every picture once, however many annotators see it; downloads and looks under a lock."""
+
+    def __init__(self, truth: Truth) -> None:
+        self._truth = truth
+        self._known: dict[str, NDArray[np.float64]] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, client: DeskClient, task: dict[str, Any]) -> NDArray[np.float64]:
+        key = task["pictures"]["generated"]
+        with self._lock:
+            if key not in self._known:
+                self._known[key] = self._truth(_download(client, task))
+            return self._known[key]
+
+
+def _download(client: DeskClient, task: dict[str, Any]) -> Shown:
+    pictures, product = task["pictures"], task["product"]
+    return Shown(
+        product=np.asarray(Image.open(io.BytesIO(client.get(pictures["product"]))).convert("RGBA")),
+        image=np.asarray(Image.open(io.BytesIO(client.get(pictures["generated"]))).convert("RGB")),
+        image_scale=task["image_scale"],
+        caption=f"{product['title']}. {product['description']}".strip(),
+    )
+
+
+def judged_truth() -> Truth:
+    """The independent judge of the ad world: it shares no weights and no scenes with RFNet. Wants the ml extra."""
+    from adproof.adworld.judge import Judge
+    from adproof.diffusion.conditions import prepare
+
+    judge = Judge()
+
+    def truth(shown: Shown) -> NDArray[np.float64]:
+        canvas = prepare(shown.product, shown.image_scale, shown.image.shape[0]).canvas_rgba
+        return judge([canvas], [shown.image], [shown.caption])[0].astype(np.float64)
+
+    return truth
+
+
+class _Budget:
+    """How many answers are still wanted, over all annotators."""
+
+    def __init__(self, limit: int | None) -> None:
+        self._left = limit
+        self._lock = threading.Lock()
+
+    def take(self, most: int) -> int:
+        with self._lock:
+            if self._left is None:
+                return most
+            taken = min(most, self._left)
+            self._left -= taken
+            return taken
+
+    def give_back(self, n: int) -> None:
+        with self._lock:
+            if self._left is not None:
+                self._left += n
+
+
+def work_together(
+    base_url: str,
+    people: Sequence[tuple[str, SimulatedAnnotator]],
+    project: int,
+    truth: Truth | None,
+    *,
+    limit: int | None = None,
+    seconds: float | None = None,
+    one_by_one: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> list[Work]:
+    """Let all of them label at once, a thread each, until nothing is left for them, `limit` answers or `seconds`.
+
+    people: (token, annotator). truth: None = every label is as likely, and nothing is downloaded.
+    one_by_one: each answer in a request of its own, as the desk page sends them; else ten at a time.
+    Raises DeskError when none of them could work.
+    """
+    budget, until = _Budget(limit), None if seconds is None else time.monotonic() + seconds
+    remembered = None if truth is None else Remembered(truth)
+    works = [Work() for _ in people]
+
+    def run(place: int) -> None:
+        token, annotator = people[place]
+        try:
+            client = DeskClient(base_url, token)
+            _label(client, annotator, project, remembered, works[place], budget, until, one_by_one)
+            client.close()
+        except DeskError as error:
+            works[place].error = str(error)
+
+    threads = [threading.Thread(target=run, args=(place,), daemon=True) for place in range(len(people))]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        threads[0].join(0.5) if threads[0].is_alive() else time.sleep(0.2)
+        if on_progress:
+            on_progress(sum(work.saved for work in works))
+    if works and all(work.error for work in works):
+        raise DeskError(works[0].error)
+    return works
+
+
+def _label(
+    client: DeskClient, annotator: SimulatedAnnotator, project: int, truth: Remembered | None, work: Work,
+    budget: _Budget, until: float | None, one_by_one: bool,
+) -> None:  # fmt: skip
+    even = np.full(5, 0.2)
+    while until is None or time.monotonic() < until:
+        wanted = budget.take(BATCH)
+        if not wanted:
+            return
+        started = time.perf_counter()
+        tasks = client.post("lease", {"project": project, "count": wanted})["tasks"]
+        work.lease_s.append(time.perf_counter() - started)
+        budget.give_back(wanted - len(tasks))
+        if not tasks:
+            return
+        answers = [_answer(annotator, even if truth is None else truth(client, task), task) for task in tasks]
+        for start in range(0, len(answers), 1 if one_by_one else BATCH):
+            if until is not None and time.monotonic() > until:
+                break
+            _send(client, answers[start : start + (1 if one_by_one else BATCH)], work)
+
+
+def _answer(annotator: SimulatedAnnotator, truth: NDArray[np.float64], task: dict[str, Any]) -> dict[str, Any]:
+    label, seconds = annotator.label(truth)
+    return {"id": str(uuid.uuid4()), "task": task["task"], "label": int(label), "seconds": round(seconds, 2)}
+
+
+def _send(client: DeskClient, answers: list[dict[str, Any]], work: Work) -> None:
+    started = time.perf_counter()
+    results = client.post("annotations", {"annotations": answers})["results"]
+    work.submit_s.append(time.perf_counter() - started)
+    for result in results:
+        if result["status"] == "saved":
+            work.saved += 1
+        elif result["status"] == "surplus":
+            work.surplus += 1
+        else:
+            work.refused += 1
