@@ -25,7 +25,7 @@ from adproof.rfnet.config import RFNetConfig
 N_PLANES = 9
 GREY = 0.5  # what stands behind a cut-out product
 _SAME_PIXELS = 6.0  # mean difference of 8-bit values that JPEG may cause
-_ALPHA_EDGE = 8  # alpha up to here counts as empty when the box is measured
+_ALPHA_EDGE = 8  # fainter alpha counts as empty when the box is measured
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def place_product(rgba: NDArray[np.uint8], size: int, scale: float) -> NDArray[n
         raise ValueError(f"a product picture is (H, W, 4) RGBA, not {rgba.shape}")
     if scale <= 0:
         return square(rgba, size)
-    rows = np.flatnonzero((rgba[..., 3] > _ALPHA_EDGE).any(1))
-    columns = np.flatnonzero((rgba[..., 3] > _ALPHA_EDGE).any(0))
+    rows = np.flatnonzero((rgba[..., 3] >= _ALPHA_EDGE).any(1))
+    columns = np.flatnonzero((rgba[..., 3] >= _ALPHA_EDGE).any(0))
     if not len(rows):
         raise ValueError("the product picture is empty: its alpha is 0 everywhere; cut the product out first")
     box = rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
