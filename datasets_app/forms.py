@@ -18,8 +18,9 @@ class FreezeForm(forms.Form):
         error_messages={"required": "Name the dataset, such as ads."},
     )  # fmt: skip
     min_annotations = forms.IntegerField(
-        label="Answers at least", min_value=1, max_value=9, required=False, help_text="Empty: as many as its task asks for."
-    )
+        label="Answers at least", min_value=1, max_value=9, required=False,
+        help_text="Empty: as many as its task asks for.",
+    )  # fmt: skip
     min_agreement = forms.IntegerField(
         label="Agreement at least, %", min_value=0, max_value=100, required=False,
         help_text="How many of the answers gave the label that won.",

@@ -23,7 +23,7 @@ OBJECTIVES = [
     ("none", "None: feedback alone"),
 ]
 STRATEGIES = [
-    ("margin", "Smallest margin between the two likeliest labels"), ("entropy", "Highest entropy"),
+    ("margin", "Smallest margin of the two likeliest"), ("entropy", "Highest entropy"),
     ("least_confidence", "Least confident"), ("random", "At random"),
 ]  # fmt: skip
 MOST_PICKS = 20_000

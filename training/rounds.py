@@ -62,7 +62,12 @@ def label_mixes(made: Round) -> list[dict[str, Any]]:
     for row in rows:
         mixes.setdefault(row["reason"], [0] * 5)[row["label"]] += row["n"]
     return [
-        {"words": WORDS.get(reason, reason), "counts": counts, "total": sum(counts), "available": counts[0] / sum(counts)}
+        {
+            "words": WORDS.get(reason, reason),
+            "counts": counts,
+            "total": sum(counts),
+            "available": counts[0] / sum(counts),
+        }
         for reason, counts in sorted(mixes.items(), key=lambda item: -sum(item[1]))
     ]
 
@@ -95,7 +100,8 @@ def effect(made: Round) -> list[Compared]:
 
 
 def shown(made: Round) -> dict[str, Any]:
+    before = made.summary.get("before") or {}
     return {
         "round": made, "picked": picked(made), "progress": progress([made])[made.number], "mixes": label_mixes(made),
-        "doubtful": most_doubtful(made), "effect": effect(made), "has_before": bool((made.summary.get("before") or {}).get("n")),
+        "doubtful": most_doubtful(made), "effect": effect(made), "has_before": bool(before.get("n")),
     }  # fmt: skip

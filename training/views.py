@@ -184,7 +184,8 @@ def ap_of(row: Round) -> figures.Compared | None:
 @requires("train")
 @require_safe
 def round(request: HttpRequest, number: int) -> HttpResponse:
-    row = get_object_or_404(Round.objects.select_related("picked_by", "dataset_version", "checkpoint", "project"), number=number)
+    rows = Round.objects.select_related("picked_by", "dataset_version", "checkpoint", "project")
+    row = get_object_or_404(rows, number=number)
     return render(request, "training/round.html", {"shown": round_facts.shown(row), "row": row})
 
 

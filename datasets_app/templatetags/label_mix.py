@@ -14,21 +14,21 @@ def label_mix(counts: Mapping[str, int] | Sequence[int], legend: bool = False) -
     five = [counts.get(name, 0) for name in LABELS] if isinstance(counts, Mapping) else list(counts)
     total, start, parts = sum(five), 0.0, []
     for (label, title), count in zip(TITLES.items(), five, strict=True):
-        width = 100 * count / (total or 1)
-        parts.append({
-            "label": int(label), "title": title, "count": count, "start": start, "width": width, "share": count / (total or 1),
-        })  # fmt: skip
-        start += width
+        share = count / (total or 1)
+        parts.append(
+            {"label": int(label), "title": title, "count": count, "start": start, "width": 100 * share, "share": share}
+        )
+        start += 100 * share
     return {"parts": parts, "total": total, "legend": legend}
 
 
 @register.filter
-def percent(share: float | None, digits: int = 0) -> str:
-    """0.873 -> "87 %"; nothing known -> "–"."""
-    return "–" if share is None else f"{100 * share:.{digits}f} %"
+def percent(share: Any, digits: int = 0) -> str:
+    """0.873 -> "87 %"; nothing known (None, or a key that is not there) -> "–"."""
+    return "–" if share in (None, "") else f"{100 * share:.{digits}f} %"
 
 
 @register.filter
-def figure(value: float | None) -> str:
+def figure(value: Any) -> str:
     """A ratio between 0 and 1 with three digits, or "–"."""
-    return "–" if value is None else f"{value:.3f}"
+    return "–" if value in (None, "") else f"{value:.3f}"

@@ -1,0 +1,138 @@
+"""Freeze, write, verify and list dataset versions from the shell."""
+
+import json
+import os
+import threading
+import time
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+
+from adproof.shards.verify import verify
+from adproof.shards.writer import Progress, write_version
+from datasets_app.actions import CannotFreeze, start_freeze
+from datasets_app.models import DatasetVersion
+from datasets_app.tasks import manifest_json
+from datasets_app.writing import folder_of, info, sample_rows, sizes
+from runs.models import Run
+
+
+class Command(BaseCommand):
+    help = "dataset freeze NAME | write NAME/vN | verify NAME/vN | list"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", required=True)
+        freeze = verbs.add_parser("freeze", help="freeze what is labelled as the next version, and write it")
+        freeze.add_argument("name")
+        freeze.add_argument("--min-annotations", type=int)
+        freeze.add_argument("--min-agreement", type=float, help="0 to 1")
+        freeze.add_argument("--generator", type=int, help="its id")
+        freeze.add_argument("--category")
+        freeze.add_argument("--queue", action="store_true", help="leave the work to a worker")
+        write = verbs.add_parser("write", help="write a frozen version's files, or go on writing them")
+        write.add_argument("version", help="such as ads/v3")
+        write.add_argument("--to", type=Path, help="a copy in this folder instead of the version's own")
+        check = verbs.add_parser("verify", help="compare a version's files with its manifest")
+        check.add_argument("version", help="such as ads/v3")
+        check.add_argument("--pictures", action="store_true", help="hash every picture too, and check the digest")
+        verbs.add_parser("list", help="all versions, newest first")
+
+    def handle(self, *args: Any, verb: str, **options: Any) -> None:
+        {"freeze": self.freeze, "write": self.write, "verify": self.verify, "list": self.list}[verb](options)
+
+    def freeze(self, options: dict[str, Any]) -> None:
+        names = ("min_annotations", "min_agreement", "generator", "category")
+        query = {name: options[name] for name in names if options[name] is not None}
+        try:
+            run = start_freeze(options["name"], query)
+        except CannotFreeze as problem:
+            raise CommandError(str(problem)) from problem
+        self.stdout.write(f"{run.title}: run {run.pk}")
+        if options["queue"]:
+            return
+        if run.claim(f"dataset command {os.getpid()}"):
+            work_on_it = threading.Thread(target=work_here, args=(run.pk, run.fence))
+            work_on_it.start()
+        self._watch(run)  # also when a worker was first
+        if run.state != Run.State.SUCCEEDED:
+            raise CommandError(run.error or f"The run was {run.state}.")
+        self.stdout.write(f"{run.result['name']}: {run.result['rows']:,} samples, digest {run.result['digest']}")
+
+    def _watch(self, run: Run) -> None:
+        """A line whenever the run's row says something new, until it has ended."""
+        said = ""
+        while not run.is_finished:
+            time.sleep(0.2)
+            run.refresh_from_db()
+            line = f"  {run.stage}: {run.done:,} of {run.total:,} samples" if run.total else f"  {run.stage}"
+            if run.stage and line != said:
+                self.stdout.write(line)
+                said = line
+
+    def write(self, options: dict[str, Any]) -> None:
+        version = named(options["version"])
+        if version.write_run is not None and not version.write_run.is_finished:
+            raise CommandError(f"Run {version.write_run_id} is writing {version} just now: wait for it, or stop it.")
+        out = options["to"] or folder_of(version)
+        self.stdout.write(f"writing {version}, {version.row_count:,} samples, to {out}")
+
+        def tell(progress: Progress) -> None:
+            self.stdout.write(f"  {progress.shard}: {progress.rows:,} of {progress.total_rows:,} samples")
+
+        try:
+            manifest = write_version(sample_rows(version), out, info(version), sizes(version), tell)
+        except (ValueError, OSError) as problem:
+            raise CommandError(f"{version} is not written: {problem}") from problem
+        size = sum(file.bytes for file in manifest.files.values())
+        if options["to"] is None:
+            DatasetVersion.objects.filter(pk=version.pk).update(
+                state=DatasetVersion.State.WRITTEN, uri=str(out), manifest=manifest_json(manifest), size_bytes=size
+            )
+        self.stdout.write(f"{len(manifest.files) + 1} files, {size:,} bytes")
+
+    def verify(self, options: dict[str, Any]) -> None:
+        version = named(options["version"])
+        if version.state != DatasetVersion.State.WRITTEN:
+            raise CommandError(f"{version} has no files yet: manage.py dataset write {options['version']}")
+        problems = verify(version.uri, pictures=options["pictures"])
+        for problem in problems:
+            self.stdout.write(f"  {problem}")
+        if problems:
+            raise CommandError(f"{len(problems)} problem{'s' * (len(problems) > 1)} in {version.uri}.")
+        self.stdout.write(f"{version} is as its manifest says: {version.uri}")
+
+    def list(self, options: dict[str, Any]) -> None:
+        versions = DatasetVersion.objects.order_by("-pk").defer("manifest")
+        for version in versions.iterator():
+            self.stdout.write(
+                f"{version.name}/v{version.number}  {version.state:8} {version.row_count:>9,} samples "
+                f"{version.size_bytes:>14,} bytes  {version.created_at:%Y-%m-%d %H:%M}  {json.dumps(version.query)}"
+            )
+        if not versions.exists():
+            self.stdout.write("No version yet: manage.py dataset freeze ads")
+
+
+def work_here(run_id: int, fence: int) -> None:
+    """The run's own handler, in this process: it ends and is kept as if a worker had done it."""
+    from runs.child import work_on
+
+    try:
+        work_on(run_id, fence)
+    finally:
+        connection.close()
+
+
+def named(text: str) -> DatasetVersion:
+    """The version called NAME/vN."""
+    name, _, number = text.partition("/v")
+    found = (
+        DatasetVersion.objects.select_related("write_run").filter(name=name, number=int(number)).first()
+        if number.isdigit()
+        else None
+    )
+    if found is None:
+        raise CommandError(f"There is no version {text!r}; manage.py dataset list shows them, named as ads/v3.")
+    return found

@@ -1,0 +1,89 @@
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+
+from accounts.staff_admin import StaffAdmin
+from generation.actions import put_in_use
+from generation.models import Candidate, Generator, ImportProblem, Product, Prompt, SavedUpload
+
+
+def picture(sha256: str) -> str:
+    """A small picture for a list."""
+    if not sha256:
+        return "–"
+    return format_html('<img src="{}" alt="" width="48" height="48">', reverse("thumbnail", args=[96, sha256]))
+
+
+@admin.register(Product)
+class ProductAdmin(StaffAdmin):
+    see, change = "see_candidates", "edit_products"
+    list_display = ["id", "shown", "sku", "title", "category", "source", "unsuitable", "created_at"]
+    list_filter = ["unsuitable", "is_cut_out_by_model"]
+    search_fields = ["=id", "sku", "title"]
+    # The picture is what candidates were drawn from: a new one is a new product.
+    readonly_fields = ["sku", "image_sha256", "width_px", "height_px", "is_cut_out_by_model", "created_at"]
+
+    @admin.display(description="Picture")
+    def shown(self, product: Product) -> str:
+        return picture(product.image_sha256)
+
+
+@admin.register(Prompt)
+class PromptAdmin(StaffAdmin):
+    see, add, change = "see_candidates", "generate", "generate"
+    list_display = ["id", "name", "text", "image_scale", "category", "is_active"]
+    list_filter = ["is_active"]
+    search_fields = ["name", "text"]
+
+
+@admin.register(Generator)
+class GeneratorAdmin(StaffAdmin):
+    """Immutable but for its note: other weights or settings are another generator."""
+
+    see, change = "see_candidates", "promote"
+    list_display = ["id", "name", "kind", "parent", "is_in_use", "created_at"]
+    list_filter = ["kind"]
+    list_select_related = ["parent"]
+    search_fields = ["name", "key"]
+    actions = ["use"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Generator | None = None) -> list[str]:
+        return [field.name for field in Generator._meta.fields if field.name != "note"]
+
+    @admin.action(description="Put in use", permissions=["change"])
+    def use(self, request: HttpRequest, chosen: QuerySet[Generator]) -> None:
+        if len(chosen) != 1:
+            self.message_user(request, "Choose one generator: one draws at a time.", "error")
+            return
+        put_in_use(chosen[0])
+        self.message_user(request, f"{chosen[0]} draws from now on.")
+
+
+@admin.register(Candidate)
+class CandidateAdmin(StaffAdmin):
+    see = "see_candidates"
+    list_display = ["id", "shown", "product", "prompt", "generator", "attempt", "created_at"]
+    list_select_related = ["product", "prompt", "generator"]
+    list_filter = ["attempt"]
+    raw_id_fields = ["product", "prompt", "generator", "run"]
+    search_fields = ["=id", "=product__sku"]
+
+    @admin.display(description="Picture")
+    def shown(self, candidate: Candidate) -> str:
+        return picture(candidate.image_sha256)
+
+
+@admin.register(ImportProblem)
+class ImportProblemAdmin(StaffAdmin):
+    see = "edit_products"
+    list_display = ["id", "where", "problem", "run_id", "created_at"]
+    raw_id_fields = ["run"]
+
+
+@admin.register(SavedUpload)
+class SavedUploadAdmin(StaffAdmin):
+    see = "edit_products"
+    list_display = ["id", "name", "user", "created_at"]
+    list_select_related = ["user"]
