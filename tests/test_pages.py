@@ -213,6 +213,12 @@ class TestLogIn:
         assert Client().get(reverse("demo_login", args=["max"])).status_code == 405
         assert Client(enforce_csrf_checks=True).post(reverse("demo_login", args=["max"])).status_code == 403
 
+    def test_its_example_pictures_are_there(self, client):
+        from django.contrib.staticfiles import finders
+
+        names = re.findall(r'src="/static/(annotation/examples/[^"]+)"', client.get(reverse("login")).content.decode())
+        assert len(names) == 5 and all(finders.find(name) for name in names)
+
     def test_a_wrong_password_gets_a_sentence(self, client, people):
         response = client.post(reverse("login"), {"username": "max", "password": "wrong"})
         assert "Please enter a correct" in response.content.decode()
