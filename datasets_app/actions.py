@@ -33,9 +33,7 @@ class CannotFreeze(ValueError):
 def check_query(query: dict[str, Any]) -> dict[str, Any]:
     unknown = set(query) - QUERY_KEYS
     if unknown:
-        raise CannotFreeze(
-            f"Unknown filter {', '.join(sorted(unknown))}; allowed: {', '.join(sorted(QUERY_KEYS))}."
-        )
+        raise CannotFreeze(f"Unknown filter {', '.join(sorted(unknown))}; allowed: {', '.join(sorted(QUERY_KEYS))}.")
     return {key: value for key, value in query.items() if value not in (None, "")}
 
 
@@ -66,15 +64,11 @@ def preview(query: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def start_freeze(
-    name: str, query: dict[str, Any], *, user: Any = None, then: list[list[Any]] | None = None
-) -> Run:
+def start_freeze(name: str, query: dict[str, Any], *, user: Any = None, then: list[list[Any]] | None = None) -> Run:
     """A run that freezes the samples of the filter as the next version of `name`, and writes it."""
     name = name.strip().lower()
     if not NAME.fullmatch(name):
-        raise CannotFreeze(
-            f"{name!r} can't be a dataset's name: use a-z, 0-9 and hyphens, at most 61 characters."
-        )
+        raise CannotFreeze(f"{name!r} can't be a dataset's name: use a-z, 0-9 and hyphens, at most 61 characters.")
     query = check_query(query)
     if not selected(query).exists():
         raise CannotFreeze("No labelled candidate fits this filter: label some first, or loosen the filter.")
@@ -173,9 +167,7 @@ def picture_hashes(candidate: Candidate) -> tuple[str, str, str, str]:
 
 def pseudonym(salt: str, annotator_id: int) -> str:
     """The same person has the same name within a dataset, and nobody outside can tell who it is."""
-    return (
-        "annotator-" + hashlib.sha256(f"{settings.SECRET_KEY}/{salt}/{annotator_id}".encode()).hexdigest()[:8]
-    )
+    return "annotator-" + hashlib.sha256(f"{settings.SECRET_KEY}/{salt}/{annotator_id}".encode()).hexdigest()[:8]
 
 
 def compare(old: DatasetVersion, new: DatasetVersion) -> dict[str, Any]:

@@ -66,9 +66,7 @@ def sizes(version: DatasetVersion) -> list[SplitSize]:
         if not count:
             continue
         few = list(rows.select_related("candidate__product").order_by("id")[:200])
-        sampled = sum(
-            blobs().path(sha).stat().st_size for row in few for sha in picture_hashes(row.candidate) if sha
-        )
+        sampled = sum(blobs().path(sha).stat().st_size for row in few for sha in picture_hashes(row.candidate) if sha)
         found.append(SplitSize(split, count, sampled * count // len(few)))
     return found
 
@@ -99,6 +97,4 @@ def _picture(sha256: str) -> Picture | None:
 
 
 def _answer(answer: dict[str, Any]) -> AnnotationRow:
-    return AnnotationRow(
-        answer["annotator"], answer["label"], answer["seconds"], datetime.fromisoformat(answer["at"])
-    )
+    return AnnotationRow(answer["annotator"], answer["label"], answer["seconds"], datetime.fromisoformat(answer["at"]))

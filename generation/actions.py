@@ -127,7 +127,10 @@ def seed_of(base: int, product: Product, prompt: Prompt, number: int, attempt: i
 def plan_items(
     products: Sequence[Product], prompts: Sequence[Prompt], per_pair: int, base_seed: int
 ) -> list[dict[str, Any]]:
-    """Products x prompts x seeds, interleaved so that the first images show many products. Prompts of another category are left out."""
+    """Products x prompts x seeds, interleaved so that the first images show many products.
+
+    Prompts of another category are left out.
+    """
     items = []
     for number in range(per_pair):
         for shift in range(len(prompts)):

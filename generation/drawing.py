@@ -40,9 +40,7 @@ def items_of(params: dict[str, Any]) -> list[Item]:
             prompts[item["prompt"]],
             item["seed"],
             # Named by what is drawn, so that a part that runs again continues the same draw.
-            uuid.uuid5(
-                uuid.NAMESPACE_OID, f"{params['generator']}/{item['product']}/{item['prompt']}/{item['seed']}"
-            ),
+            uuid.uuid5(uuid.NAMESPACE_OID, f"{params['generator']}/{item['product']}/{item['prompt']}/{item['seed']}"),
         )
         for item in params["items"]
     ]

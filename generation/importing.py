@@ -68,9 +68,7 @@ def read_picture(
             "the picture is (almost) fully transparent: there is no object in it. Upload the product itself.",
         )
     if not has_alpha and float(np.asarray(pixels[..., :3], np.float32).std(axis=(0, 1)).max()) < 2:
-        return Problem(
-            where, "the picture shows one flat colour: there is no object in it. Upload the product itself."
-        )
+        return Problem(where, "the picture shows one flat colour: there is no object in it. Upload the product itself.")
     if not sku:
         return Problem(where, "there is no SKU: give each product a short unique code.")
     return ProductFile(
@@ -118,11 +116,7 @@ def from_csv(data: bytes, pictures: Mapping[str, bytes]) -> Iterator[ProductFile
         raise BadImport("the CSV holds zero bytes: it is not a text file. Save it as 'CSV UTF-8'.")
     sample = text[:4000].splitlines()[0] if text.strip() else ""
     delimiter = (
-        ";"
-        if sample.count(";") > sample.count(",")
-        else "\t"
-        if sample.count("\t") > sample.count(",")
-        else ","
+        ";" if sample.count(";") > sample.count(",") else "\t" if sample.count("\t") > sample.count(",") else ","
     )
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     header = [name.strip().lower() for name in reader.fieldnames or [] if name]

@@ -65,9 +65,8 @@ def perceive(ctx: RunContext) -> dict[str, Any]:
 @kind("cut_out", "Cut products out")
 def cut_out(ctx: RunContext) -> dict[str, Any]:
     """Products whose picture has no alpha: U2-Net finds the object. What it can't find is listed, not fatal."""
-    from adproof.perception.saliency import cut_out as cut
-
     from adproof.perception.pictures import open_picture, picture_to_png
+    from adproof.perception.saliency import cut_out as cut
     from generation import runtime
     from generation.actions import save_product
     from generation.importing import ProductFile

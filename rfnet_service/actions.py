@@ -50,10 +50,10 @@ def start_scoring(checkpoint: Checkpoint, candidates: Iterable[int] | None = Non
     if not ids:
         raise CannotScore("Every candidate has this checkpoint's verdict already.")
     parts = [
-        {"checkpoint": checkpoint.pk, "candidates": ids[at : at + PART_SIZE]}
-        for at in range(0, len(ids), PART_SIZE)
+        {"checkpoint": checkpoint.pk, "candidates": ids[at : at + PART_SIZE]} for at in range(0, len(ids), PART_SIZE)
     ]
     return start_in_parts(
-        "score", "score_part", parts, params={"checkpoint": checkpoint.pk, "then": then or []}, sizes=[len(part["candidates"]) for part in parts],
+        "score", "score_part", parts, params={"checkpoint": checkpoint.pk, "then": then or []},
+        sizes=[len(part["candidates"]) for part in parts],
         title=f"{checkpoint.name} judges {len(ids)} candidates", user=user, key=f"score/{checkpoint.pk}",
     )  # fmt: skip

@@ -20,10 +20,7 @@ def score_part(ctx: RunContext) -> dict[str, Any]:
 
     checkpoint = Checkpoint.objects.get(pk=ctx.params["checkpoint"])
     candidates = list(
-        Candidate.objects.filter(pk__in=ctx.params["candidates"])
-        .perceived()
-        .select_related("product")
-        .order_by("pk")
+        Candidate.objects.filter(pk__in=ctx.params["candidates"]).perceived().select_related("product").order_by("pk")
     )
     for at in range(0, len(candidates), 32):
         ctx.stop_if_asked()
@@ -48,9 +45,7 @@ def recurrent_part(ctx: RunContext) -> dict[str, Any]:
 
     checkpoint = promoted()
     if checkpoint is None:
-        raise BadInput(
-            "Recurrent Generation needs an RFNet to judge: train one and promote it, then resume this run."
-        )
+        raise BadInput("Recurrent Generation needs an RFNet to judge: train one and promote it, then resume this run.")
     generator = Generator.objects.get(pk=ctx.params["generator"])
     items = items_of(ctx.params)
     numbers = {item.draw: planned["number"] for item, planned in zip(items, ctx.params["items"], strict=True)}
@@ -68,9 +63,7 @@ def recurrent_part(ctx: RunContext) -> dict[str, Any]:
                 replace(
                     item,
                     attempt=attempt + 1,
-                    seed=seed_of(
-                        ctx.params["base_seed"], item.product, item.prompt, numbers[item.draw], attempt + 1
-                    ),
+                    seed=seed_of(ctx.params["base_seed"], item.product, item.prompt, numbers[item.draw], attempt + 1),
                 )
                 for item, verdict in zip(waiting, verdicts, strict=True)
                 if verdict.label != 0

@@ -18,6 +18,7 @@ def own_data_folders(settings, tmp_path):
     """What a test writes (pictures, versions, checkpoints, logs) goes to its own folder."""
     from generation.blobs import blobs
 
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # people are made in many tests
     settings.DATA_DIR = tmp_path
     settings.BLOBS_DIR = tmp_path / "blobs"
     settings.THUMBNAILS_DIR = tmp_path / "thumbnails"

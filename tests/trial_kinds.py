@@ -26,7 +26,7 @@ def count(ctx):
 
 @kind("trial_crash", "Crash", queue="light", max_attempts=3)
 def crash(ctx):
-    print("about to crash")
+    print("about to crash", flush=True)  # noqa: T201 - for the log
     os.kill(os.getpid(), signal.SIGKILL)
 
 

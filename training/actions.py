@@ -86,7 +86,7 @@ def open_round(project: Project, *, count: int, strategy: str = "margin", random
     split = [split_of(sku, dataset, shares) for _, _, sku in pool]
     holdout = [row for row, name in zip(pool, split, strict=True) if name != "train"]
     rest = [row for row, name in zip(pool, split, strict=True) if name == "train"]
-    n_holdout = min(len(holdout), round(count * holdout_share))
+    n_holdout = min(len(holdout), max(round(count * holdout_share), count - len(rest)))
     picks = _picks(holdout, n_holdout, rng, "random", 1.0, None, None)
     picks += _picks(rest, min(len(rest), count - n_holdout), rng, strategy, random_share, checkpoint, per_product_cap)
     with transaction.atomic():

@@ -68,7 +68,7 @@ class LoopFailed(Exception):
 
 class Loop:
     def __init__(
-        self, size: Size, seed: int, annotate: Callable[[Project, int], int], say: Say, tick: Callable[[], None]
+        self, size: Size, seed: int, annotate: Callable[[Project], int], say: Say, tick: Callable[[], None]
     ) -> None:
         self.size, self.seed, self.annotate, self.say, self.tick = size, seed, annotate, say, tick
         self.report = Report(seed, size)
@@ -156,7 +156,7 @@ class Loop:
         return self._wait(start_run("open_round", {"project": self.project.pk, "count": count, "seed": self.seed}))
 
     def _people(self) -> int:
-        return self.annotate(self.project, self.seed)
+        return self.annotate(self.project)
 
     def _consensus(self) -> Run:
         return self._wait(start_run("fit_consensus", {}, key="fit_consensus"))
@@ -230,7 +230,7 @@ class Loop:
                 for at in rng.permutation(len(candidates))
             ],
         )
-        self.annotate(blind, self.seed + 1)
+        self.annotate(blind)
 
     def _sum_up(self, tuned: Generator) -> None:
         from training.loop_figures import sum_up

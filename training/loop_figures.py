@@ -78,10 +78,7 @@ def availability(loop: Loop, generator: Generator) -> dict[str, Any]:
     majority = [counts.most_common(1)[0][0] for counts in votes.values()]
     judged = judge_probs(candidates)
     verdicts = np.array(
-        [
-            row
-            for row in Verdict.objects.filter(checkpoint=promoted(), candidate__in=ids).values_list("probs", flat=True)
-        ]
+        list(Verdict.objects.filter(checkpoint=promoted(), candidate__in=ids).values_list("probs", flat=True))
     )
     n = len(candidates)
     people = float(np.mean([label == 0 for label in majority])) if majority else None
@@ -99,24 +96,25 @@ def availability(loop: Loop, generator: Generator) -> dict[str, Any]:
 
 def judge_probs(candidates: list[Candidate]) -> np.ndarray:
     """(N, 5) float32: the independent judge's probabilities on stored candidates."""
-    from annotation.simulated import shipped_judge
+    from annotation.simulated import Shown, judged_truth
 
-    judge = shipped_judge()
-    rows = []
-    for at in range(0, len(candidates), 32):
-        batch = candidates[at : at + 32]
-        rows.append(
-            judge(
-                [open_picture(blobs().get(one.product.image_sha256)) for one in batch],
-                [open_picture(blobs().get(one.image_sha256))[..., :3] for one in batch],
-                [one.product.caption for one in batch],
+    truth = judged_truth()
+    rows = [
+        truth(
+            Shown(
+                open_picture(blobs().get(one.product.image_sha256)),
+                open_picture(blobs().get(one.image_sha256))[..., :3],
+                one.image_scale,
+                one.product.caption,
             )
         )
-    return np.concatenate(rows) if rows else np.zeros((0, len(LABELS)), np.float32)
+        for one in candidates
+    ]
+    return np.array(rows).reshape(-1, len(LABELS))
 
 
 def diversity(loop: Loop, generator: Generator) -> dict[str, Any]:
-    """How different the backgrounds are: mean distance of colour thumbnails (8x8 RGB, 0..1) between images. Falls when tuning collapses."""
+    """How different the pictures are: mean distance of colour thumbnails (8x8 RGB, 0..1). Falls when tuning collapses."""
     thumbnails = []
     for candidate in loop._compared(generator):
         image = open_picture(blobs().get(candidate.image_sha256))[..., :3].astype(np.float32) / 255

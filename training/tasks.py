@@ -138,7 +138,7 @@ def _figures_of_the_one_in_use(ctx: RunContext, folder: str) -> dict[str, Any] |
 
 
 def promote_if_better(checkpoint: Any) -> bool:
-    """The first checkpoint is put in use; a later one when its AP on the same test samples is higher than that of the one in use."""
+    """The first checkpoint is put in use; a later one when its AP is higher than that of the one in use, on the same samples."""
     from rfnet_service.actions import promote, promoted
 
     if promoted() is None:

@@ -62,6 +62,7 @@ def first_candidates(generator: Generator, project: Project) -> Run:
     """Drawn in small parts; each part's images go to the desk as soon as they are there."""
     return start_generation(
         products=list(Product.objects.filter(source=samples.SAMPLE_SOURCE).order_by("pk")),
-        prompts=list(Prompt.objects.filter(is_active=True).order_by("pk")), generator=generator, limit=FIRST_CANDIDATES, part_size=8,
+        prompts=list(Prompt.objects.filter(is_active=True).order_by("pk")), generator=generator,
+        limit=FIRST_CANDIDATES, part_size=8,
         then_each_part=[["open_round", {"project": project.pk, "count": 8, "holdout_share": 0.3}]],
     )  # fmt: skip

@@ -48,7 +48,7 @@ class Command(BaseCommand):
         supervisor = web_and_workers("127.0.0.1", port, heavy=heavy)
         try:
             wait_for_web(supervisor, "127.0.0.1", port)
-            annotate = self._people(f"http://127.0.0.1:{port}", size.people)
+            annotate = self._people(f"http://127.0.0.1:{port}", size.people, seed)
             report = Loop(size, seed, annotate, self._say, supervisor.check).go()
         except (LoopFailed, CannotServe) as problem:
             raise CommandError(str(problem)) from problem
@@ -70,10 +70,23 @@ class Command(BaseCommand):
         self.stdout.write(("\n" if sys.stdout.isatty() else "") + line)
         self.stdout.flush()
 
-    def _people(self, url: str, n: int) -> Any:
-        from annotation.simulated import work
+    def _people(self, url: str, n: int, seed: int) -> Any:
+        import torch
 
-        def annotate(project: Any, seed: int) -> int:
-            return work(url, project, people=n, seed=seed)
+        from annotation.crowd import simulated_people
+        from annotation.simulated import judged_truth, work_together
+        from training.loop import LoopFailed
+
+        torch.set_num_threads(1)
+        people, truth = simulated_people(n, seed), judged_truth()
+
+        def annotate(project: Any) -> int:
+            works = work_together(
+                url, people, project.pk, truth, on_progress=lambda saved: self._say(f"\r        {saved} labels")
+            )
+            errors = [work.error for work in works if work.error]
+            if errors:
+                raise LoopFailed(f"An annotator could not go on: {errors[0]}")
+            return sum(work.saved for work in works)
 
         return annotate
