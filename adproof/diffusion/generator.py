@@ -192,10 +192,11 @@ class Generator:
 def enlarge(background: Uint8Array, alpha: Uint8Array, size: int) -> Uint8Array:
     """A small background (S, S, 3) brought to (size, size, 3).
 
-    What the product covers (alpha (S, S)) is first filled from around it, so that its blurred copy in the small
-    picture leaves no rim around the sharp product that is laid over it.
+    What the product covers (alpha (S, S)), and the pixel around it, is first filled from its surroundings, so that
+    its blurred copy in the small picture leaves no rim around the sharp product that is laid over it.
     """
-    filled = _filled(background.astype(np.float32), (alpha == 0).astype(np.float32))
+    covered = cv2.dilate((alpha > 0).astype(np.uint8), np.ones((3, 3), np.uint8))
+    filled = _filled(background.astype(np.float32), (covered == 0).astype(np.float32))
     large = cv2.resize(filled, (size, size), interpolation=cv2.INTER_CUBIC)
     return np.asarray(np.rint(np.clip(large, 0, 255)), np.uint8)
 

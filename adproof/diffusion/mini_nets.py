@@ -176,4 +176,6 @@ def assemble(
 
 def save_half(pipeline: StableDiffusionControlNetInpaintPipeline, folder: Path) -> None:
     """Write the pipeline as a diffusers folder, safetensors in float16."""
-    pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
+    for part in (pipeline.vae, pipeline.unet, pipeline.controlnet, pipeline.text_encoder):
+        part.half()
+    pipeline.save_pretrained(folder, safe_serialization=True)

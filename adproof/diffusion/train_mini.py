@@ -3,6 +3,7 @@
     python -m adproof.adworld.drawn data/train/scenes --scenes 14000
     python -m adproof.diffusion.train_mini vae    --scenes data/train/scenes --out data/train/generator --minutes 6.5
     python -m adproof.diffusion.train_mini encode --scenes data/train/scenes --out data/train/generator
+    python -m adproof.diffusion.train_mini decoder --scenes data/train/scenes --out data/train/generator --minutes 6
     python -m adproof.diffusion.train_mini unet   --scenes data/train/scenes --out data/train/generator --minutes 30
     python -m adproof.diffusion.train_mini export --out data/train/generator --folder adproof/models/mini/generator
 
@@ -40,6 +41,7 @@ NATURAL_MIX = (0.56, 0.12, 0.12, 0.10, 0.10)  # the labels' shares that the untu
 COOLDOWN = 0.3  # last share of the training time, over which the learning rate falls to zero
 VAE_RATE, UNET_RATE = 2e-3, 1e-3
 UNET_BATCH = 32
+DECODER_NOISE = 0.35  # most noise on latents of standard deviation 1
 PROMPT_DROPOUT = 0.1
 PRODUCT_WEIGHT = 0.2  # of the loss on latents that the product covers: its pixels are pasted back anyway
 SAVE_EVERY_S, LOG_EVERY_S = 120.0, 30.0
@@ -225,9 +227,9 @@ def averaged(module: nn.Module, state: dict[str, Any]) -> nn.Module:
     return module.eval()
 
 
-def load_vae(out: Path) -> AutoencoderKL:
+def load_vae(out: Path, name: str = "vae") -> AutoencoderKL:
     vae = mini_nets.build_vae()
-    averaged(vae, torch.load(out / "vae.pt", weights_only=True))
+    averaged(vae, torch.load(out / f"{name}.pt", weights_only=True))
     return vae
 
 
@@ -245,6 +247,45 @@ def encode(out: Path, scenes: DrawnScenes, batch: int = 50) -> None:
     latents = (latents / spread).astype(np.float16)
     np.save(out / "latents.npy", latents)
     (out / "scaling.json").write_text(json.dumps({"scaling_factor": 1 / spread}))
+
+
+def train_decoder(out: Path, scenes: DrawnScenes, minutes: float, seed: int, resume: bool) -> None:
+    """Go on training the decoder alone, on latents with noise, so that it forgives what the denoiser leaves behind."""
+    torch.manual_seed(seed)
+    vae = load_vae(out).train()
+    stage = Stage("decoder", out, vae, VAE_RATE / 2, 0.998, Clock(minutes), seed)
+    if resume and stage.path.exists():
+        stage.resume(minutes)
+    vae.encoder.requires_grad_(False)
+    vae.quant_conv.requires_grad_(False)
+    rng = np.random.default_rng([seed, stage.step])
+    latents = np.load(out / "latents.npy", mmap_mode="r")
+    spread = 1 / json.loads((out / "scaling.json").read_text())["scaling_factor"]
+
+    def loss_of(left: float) -> tuple[Tensor, float]:
+        side, batch = (8, 12) if left > COOLDOWN else (mini_nets.LATENT_SIDE, 4)
+        z, x = aligned_crops(latents, scenes, batch, side, rng)
+        noise = torch.randn_like(z) * torch.from_numpy(rng.uniform(0, DECODER_NOISE, (batch, 1, 1, 1))).float()
+        with torch.autocast("cpu", torch.bfloat16):
+            y = vae.decode((z + noise) * spread).sample
+        l1 = F.l1_loss(y.float(), x)
+        return l1 + gradient_l1(y.float(), x), l1.item() / 2
+
+    stage.run(loss_of)
+
+
+def aligned_crops(
+    latents: npt.NDArray[np.float16], scenes: DrawnScenes, batch: int, side: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """(latents (B,16,side,side), pictures (B,3,8 side,8 side) in [-1,1]) of the same places."""
+    rows = rng.integers(len(latents), size=batch)
+    pictures, cells = scenes.planes(rows)[:, 4:7], mini_nets.CANVAS // mini_nets.LATENT_SIDE
+    z, x = [], []
+    for row, picture in zip(rows, pictures, strict=True):
+        top, left = rng.integers(0, mini_nets.LATENT_SIDE - side + 1, size=2)
+        z.append(latents[row, :, top : top + side, left : left + side].astype(np.float32))
+        x.append(picture[:, top * cells : (top + side) * cells, left * cells : (left + side) * cells])
+    return torch.from_numpy(np.stack(z)), to_signed(np.stack(x))
 
 
 # --- denoiser and ControlNet -------------------------------------------------------------------------------------
@@ -348,7 +389,7 @@ def export(out: Path, folder: Path) -> None:
     tokenizer = mini_nets.build_tokenizer(VOCABULARY)
     denoiser = Denoiser(tokenizer)
     averaged(denoiser, torch.load(out / "unet.pt", weights_only=True))
-    vae = load_vae(out)
+    vae = load_vae(out, "decoder" if (out / "decoder.pt").exists() else "vae")
     vae.register_to_config(scaling_factor=json.loads((out / "scaling.json").read_text())["scaling_factor"])
     pipeline = mini_nets.assemble(vae, denoiser.unet, denoiser.controlnet, denoiser.text_encoder, tokenizer)
     mini_nets.save_half(pipeline, folder)
@@ -356,7 +397,7 @@ def export(out: Path, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=("vae", "encode", "unet", "export"))
+    parser.add_argument("stage", choices=("vae", "encode", "decoder", "unet", "export"))
     parser.add_argument("--out", type=Path, required=True, help="checkpoints and log")
     parser.add_argument("--scenes", type=Path, help="folder written by adproof.adworld.drawn")
     parser.add_argument("--folder", type=Path, help="where export writes the diffusers folder")
@@ -374,6 +415,8 @@ def main() -> None:
         train_vae(args.out, scenes, args.minutes, args.seed, args.resume)
     elif args.stage == "encode":
         encode(args.out, scenes)
+    elif args.stage == "decoder":
+        train_decoder(args.out, scenes, args.minutes, args.seed, args.resume)
     else:
         train_unet(args.out, scenes, args.minutes, args.seed, args.resume)
 
