@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Max, QuerySet
+from django.db.models import Count, Max, QuerySet
 
 from adproof.labels import LABELS
 from adproof.shards.splits import combine, row_digest, split_of
@@ -57,7 +57,7 @@ def selected(query: dict[str, Any]) -> QuerySet[Consensus]:
 
 def preview(query: dict[str, Any]) -> dict[str, Any]:
     """How many samples of each label the filter would freeze."""
-    counts = Counter(selected(check_query(query)).values_list("label", flat=True))
+    counts = dict(selected(check_query(query)).values_list("label").annotate(n=Count("pk")).order_by())
     return {
         "rows": sum(counts.values()),
         "labels": {name: counts.get(number, 0) for number, name in enumerate(LABELS)},

@@ -87,7 +87,7 @@ def open_round(project: Project, *, count: int, strategy: str = "margin", random
     holdout = [row for row, name in zip(pool, split, strict=True) if name != "train"]
     rest = [row for row, name in zip(pool, split, strict=True) if name == "train"]
     n_holdout = min(len(holdout), max(round(count * holdout_share), count - len(rest)))
-    picks = _picks(holdout, n_holdout, rng, "random", 1.0, None, None)
+    picks = _picks(holdout, n_holdout, rng, "holdout", 1.0, None, None)
     picks += _picks(rest, min(len(rest), count - n_holdout), rng, strategy, random_share, checkpoint, per_product_cap)
     with transaction.atomic():
         number = (
@@ -114,9 +114,10 @@ def _picks(
 ) -> list[Pick]:
     if not rows or n <= 0:
         return []
-    if strategy == "random":
+    if strategy in {"random", "holdout"}:
+        reason = "random holdout" if strategy == "holdout" else "random"
         places = rng.choice(len(rows), size=n, replace=False)
-        return [Pick(rows[at][0], 0.5, "random holdout", None, n / len(rows)) for at in places]
+        return [Pick(rows[at][0], 0.5, reason, None, n / len(rows)) for at in places]
     if checkpoint is not None:
         judged = dict(
             Verdict.objects.filter(checkpoint=checkpoint, candidate__in=[pk for pk, _, _ in rows]).values_list(
