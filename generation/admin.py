@@ -66,7 +66,6 @@ class CandidateAdmin(StaffAdmin):
     see = "see_candidates"
     list_display = ["id", "shown", "product", "prompt", "generator", "attempt", "created_at"]
     list_select_related = ["product", "prompt", "generator"]
-    list_filter = ["attempt"]
     raw_id_fields = ["product", "prompt", "generator", "run"]
     search_fields = ["=id", "=product__sku"]
 

@@ -3,3 +3,4 @@ from django.apps import AppConfig
 
 class RfnetServiceConfig(AppConfig):
     name = "rfnet_service"
+    verbose_name = "RFNet"

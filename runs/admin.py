@@ -62,7 +62,6 @@ class RunAdmin(StaffAdmin):
 class RunEventAdmin(StaffAdmin):
     see = "see_runs"
     list_display = ["id", "run_id", "at", "level", "message"]
-    list_filter = ["level"]
     raw_id_fields = ["run"]
     search_fields = ["=run__id"]
 

@@ -28,7 +28,9 @@ from training.forms import OBJECTIVES, PRESETS, config_of, problem_of, written_v
 from training.models import Round, Training
 from training.views import live
 
-RFNET, RFFT = "kind == 'rfnet'", "kind == 'rfft'"
+# Evaluated in the browser. The page of a training that was started has no field `kind`: it shows all.
+RFNET = "typeof kind === 'undefined' || kind == 'rfnet'"
+RFFT = "typeof kind === 'undefined' || kind == 'rfft'"
 
 
 class TrainingForm(forms.ModelForm):
