@@ -16,7 +16,7 @@ from adproof.rfnet.checkpoint import load_checkpoint, shipped  # noqa: E402
 from adproof.rfnet.config import RFNetConfig, TrainConfig, mini_network, mini_training, paper_training  # noqa: E402
 from adproof.rfnet.data import RFNetData, caption_of  # noqa: E402
 from adproof.rfnet.network import FeatureFilter, RFNet  # noqa: E402
-from adproof.rfnet.preprocess import RFNetSample, decode_rgb, is_placed, pack, place_product  # noqa: E402
+from adproof.rfnet.preprocess import RFNetSample, decode_rgb, found_scale, is_placed, pack, place_product  # noqa: E402
 from adproof.rfnet.scoring import Scorer, differentiable  # noqa: E402
 from adproof.rfnet.text import PAD_ID, train_tokenizer  # noqa: E402
 from adproof.rfnet.train import TrainingStopped, learning_rate_at, train  # noqa: E402
@@ -217,6 +217,19 @@ def test_another_product_picture_is_centred_with_its_longest_side_as_asked(sampl
     assert (rows[0], rows[-1] + 1) == (16, 48)
     assert (columns[0], columns[-1] + 1) == (28, 36)
     np.testing.assert_array_equal(placed[32, 32], (10, 200, 10, 255))
+
+
+@pytest.mark.parametrize("scale", [0.33, 0.5, 0.72])
+def test_a_product_is_found_in_its_image_at_the_size_that_generation_gave_it(scale):
+    rng = np.random.default_rng(1)
+    cutout = np.zeros((100, 60, 4), np.uint8)
+    cutout[..., :3] = rng.integers(0, 255, (10, 6, 3)).repeat(10, 0).repeat(10, 1)
+    cutout[..., 3] = 255
+    image = rng.integers(100, 140, (256, 256, 3)).astype(np.uint8)
+    canvas = place_product(cutout, 256, scale)
+    image[canvas[..., 3] == 255] = canvas[..., :3][canvas[..., 3] == 255]
+    assert found_scale(cutout, image) == pytest.approx(scale, abs=0.02)
+    assert found_scale(cutout, 255 - image) is None
 
 
 def test_an_empty_product_is_refused():

@@ -29,10 +29,10 @@ from torch.nn import functional as F
 from adproof.labels import LABELS, N_LABELS
 from adproof.rfnet import checkpoint as files
 from adproof.rfnet.calibration import softmax
-from adproof.rfnet.preprocess import is_placed, place_product, square
+from adproof.rfnet.preprocess import product_on_canvas, square
 
 SIZE_PX = 128
-PRODUCT_SCALE = 0.5  # where a product picture that is no canvas is put
+PRODUCT_SCALE = 0.5  # for a product that is not found in its picture
 N_BUCKETS = 4096
 MAX_WORDS = 24
 _EMPTY = 0  # bucket of "no word here"
@@ -160,7 +160,7 @@ class Judge:
 
         Args:
             products: N of (H, W, 4) uint8: canvases that fit their image pixel by pixel, or cut-outs of any
-                size, which are taken to be centred with their longest side half of the picture's.
+                size, which are looked for in the middle of their image.
             images: N of (H, W, 3) uint8, any size; read at 128 px.
             captions: N texts.
         Returns: (N, 5) float32, rows sum to 1, in the order of adproof.labels.
@@ -181,8 +181,7 @@ class Judge:
         captions: Sequence[str],
     ) -> NDArray[np.float32]:
         placed = [
-            place_product(p, SIZE_PX, 0.0 if is_placed(p, i) else PRODUCT_SCALE)
-            for p, i in zip(products, images, strict=True)
+            product_on_canvas(p, i, SIZE_PX, PRODUCT_SCALE) for p, i in zip(products, images, strict=True)
         ]
         with torch.no_grad():
             logits = self.network(

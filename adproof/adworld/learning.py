@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adproof.adworld.catalogue import references
+from adproof.adworld.catalogue import products, references
 from adproof.adworld.drawn import DrawnScenes, Truth
 from adproof.adworld.words import KINDS
 from adproof.labels import N_LABELS
 from adproof.rfnet import checkpoint as files
+from adproof.rfnet.data import caption_of
 from adproof.rfnet.preprocess import mirrored, unpack
 from adproof.rfnet.train import autocast, step_seed
 
@@ -113,6 +114,12 @@ def targets_of(truths: list[Truth], size: int) -> tuple[Targets, int]:
     ), len(skus)
 
 
+def described_captions(truths: Sequence[Truth]) -> list[str]:
+    """Title and description of each scene's product; the scene's own caption for editions of another size."""
+    texts = {p.sku: caption_of(p.title, p.description) for p in products()}
+    return [t.caption if " edition of " in t.caption else texts.get(t.sku, t.caption) for t in truths]
+
+
 def reference_mask(depth: NDArray[np.uint8], boxes: list[Any]) -> NDArray[np.uint8]:
     """Where the things beside the product are, (S, S) uint8 0 or 255: each lies at one depth."""
     mask = np.zeros_like(depth)
@@ -177,6 +184,8 @@ class Scenes:
         encode: captions to (N, L) int64.
         augment: makes a training batch's pictures (preprocess.unpack) worse; its second argument is
             (B, 1, S, S) float in [0, 1], where the things beside the product are.
+        described: read every product of regular size by its title and description, as the catalogue has them;
+            else by the scene's own caption. A training batch has half of each.
     """
 
     def __init__(
@@ -184,11 +193,14 @@ class Scenes:
         drawn: DrawnScenes,
         encode: Callable[[Sequence[str]], NDArray[np.int64]],
         augment: Callable[[Pictures, Tensor], Pictures],
+        described: bool = False,
     ) -> None:
         self.drawn = drawn
         self.augment = augment
         self.targets, self.n_products = targets_of(drawn.truths, drawn.size)
+        self.described = described
         self.ids = torch.from_numpy(encode([t.caption for t in drawn.truths]))
+        self.described_ids = torch.from_numpy(encode(described_captions(drawn.truths)))
 
     def batch(self, rows: NDArray[np.int64], train: bool) -> tuple[Pictures, Tensor, Targets]:
         planes = self.drawn.planes(rows)
@@ -208,7 +220,13 @@ class Scenes:
         pictures = unpack(packed[:, :9])
         if train:
             pictures = self.augment(pictures, packed[:, 9:].float() / 255)
-        return pictures, self.ids[rows], self.targets.of(rows)
+        if train:
+            return pictures, self._either_caption(rows), self.targets.of(rows)
+        return pictures, (self.described_ids if self.described else self.ids)[rows], self.targets.of(rows)
+
+    def _either_caption(self, rows: NDArray[np.int64]) -> Tensor:
+        chosen = torch.rand(len(rows), 1) < 0.5
+        return torch.where(chosen, self.described_ids[rows], self.ids[rows])
 
     def order(self, seed: int) -> Iterator[NDArray[np.int64]]:
         """Batches without end, every pass in a new order."""
@@ -254,10 +272,11 @@ def run_stage(
             continue
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, steps, 1.5e-3)
-        with torch.random.fork_rng(devices=[]), autocast("bf16", "cpu"):
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(step_seed(seed, step))
             pictures, ids, truth = scenes.batch(rows, True)
-            loss, logits = stage.loss(pictures, ids, truth)
+            with autocast("bf16", "cpu"):
+                loss, logits = stage.loss(pictures, ids, truth)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(learnt, 2.0)

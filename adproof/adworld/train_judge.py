@@ -113,15 +113,16 @@ def train_judge(
         stage = JudgeStage()
     run_stage(stage, scenes, steps, seed, work / "judge.safetensors", log)
     network = stage.network.eval()
+    _forget_unread_words(network, scenes)
     shares = np.bincount(drawn.labels, minlength=N_LABELS) / len(drawn)
     bias = np.log(np.array(NATURAL_MIX) / shares).astype(np.float32)
 
-    def logits(others: DrawnScenes) -> NDArray[np.float32]:
+    def logits(others: DrawnScenes, described: bool = False) -> NDArray[np.float32]:
         def forward(pictures: Pictures, ids: Tensor) -> Tensor:
             result: Tensor = network(pictures["product"], pictures["generated"], ids)
             return result
 
-        return logits_of(forward, Scenes(others, hashed_words, generator_like)) + bias
+        return logits_of(forward, Scenes(others, hashed_words, generator_like, described)) + bias
 
     temperature = 1.0
     about: dict[str, Any] = {"seed": seed, "steps": steps, "scenes": len(drawn)}
@@ -130,9 +131,19 @@ def train_judge(
         if number == 0:
             temperature = fit_temperature(values, others.labels)
         about[name] = evaluate(softmax(values, temperature), others.labels).as_dict()
+        by_description = softmax(logits(others, described=True), temperature)
+        about[f"{name}, described"] = evaluate(by_description, others.labels).as_dict()
     about["minutes_of_this_run"] = (time.perf_counter() - started) / 60
     save_judge(out, network, temperature, bias, about)
     return about
+
+
+def _forget_unread_words(network: JudgeNet, scenes: Scenes) -> None:
+    """Words that no training caption had keep their random start: make them say nothing."""
+    read = torch.zeros(len(network.words.weight), dtype=torch.bool)
+    read[torch.cat([scenes.ids, scenes.described_ids]).flatten()] = True
+    with torch.no_grad():
+        network.words.weight[~read] = 0
 
 
 def main() -> None:

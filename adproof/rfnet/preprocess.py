@@ -4,8 +4,9 @@ A sample's four pictures become one uint8 array (9, S, S), S = RFNetConfig.image
 product R G B A, generated R G B, depth, saliency. Depth keeps 256 of its 65,536 levels.
 
 The product should lie where the generated image has it. A product picture that fits the generated one pixel
-by pixel (generation pastes the product's own pixels back, so this can be seen) is taken as it is; any other
-is cut to its alpha box and put centred, its longest side `product_scale` of the square, as generation does.
+by pixel (generation pastes the product's own pixels back, so this can be seen) is taken as it is. Any other
+is cut to its alpha box and put centred, as generation does, in the size at which its pixels fit the image's;
+if none fits, with its longest side `product_scale` of the square.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from adproof.rfnet.config import RFNetConfig
 N_PLANES = 9
 GREY = 0.5  # what stands behind a cut-out product
 _SAME_PIXELS = 6.0  # mean difference of 8-bit values that JPEG may cause
+_FITS = 24.0  # the same, where both pictures were shrunk to 64 px
 _ALPHA_EDGE = 8  # fainter alpha counts as empty when the box is measured
 
 
@@ -106,6 +108,57 @@ def is_placed(product: NDArray[np.uint8], generated: NDArray[np.uint8]) -> bool:
     return float(np.abs(difference).mean()) < _SAME_PIXELS
 
 
+def found_scale(product: NDArray[np.uint8], generated: NDArray[np.uint8]) -> float | None:
+    """The share of the canvas that the product's longest side has in the generated image.
+
+    Tries sizes from 0.2 to 0.96 of the canvas at 64 px, then finer ones at 128 px; of those that fit about
+    equally well it takes the largest, because a plain product's picture fits inside of itself.
+
+    Args:
+        product: (H, W, 4) uint8. generated: (h, w, 3) uint8.
+    Returns: None where no size fits.
+    """
+
+    reduced = place_product(product, 128, 1.0)
+
+    def misfits(scales: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+        image = square(generated, size).astype(np.int16)
+        out = np.empty(len(scales))
+        for k, scale in enumerate(scales):
+            placed = place_product(reduced, size, float(scale))
+            opaque = placed[..., 3] >= 250
+            out[k] = (
+                np.abs(placed[..., :3][opaque].astype(np.int16) - image[opaque]).mean()
+                if opaque.any()
+                else 255
+            )
+        return out
+
+    coarse = np.arange(0.2, 0.97, 0.02)
+    values = misfits(coarse, 64)
+    if values.min() > _FITS:
+        return None
+    middle = coarse[np.flatnonzero(values <= 1.15 * values.min() + 0.6)[-1]]
+    fine = middle + np.array([-0.015, -0.01, -0.005, 0.0, 0.005, 0.01, 0.015])
+    values = misfits(fine, 128)
+    return float(fine[np.flatnonzero(values <= 1.05 * values.min() + 0.2)[-1]])
+
+
+def product_on_canvas(
+    product: NDArray[np.uint8], generated: NDArray[np.uint8], size: int, otherwise: float
+) -> NDArray[np.uint8]:
+    """The product where the generated image has it (see the module's docstring), (size, size, 4) uint8.
+
+    Args:
+        product: (H, W, 4) uint8. generated: (h, w, 3) uint8.
+        otherwise: share of the canvas for a product that is not found in the image.
+    Raises: ValueError: the product is empty or no RGBA picture.
+    """
+    if is_placed(product, generated):
+        return place_product(product, size, 0.0)
+    return place_product(product, size, found_scale(product, generated) or otherwise)
+
+
 def depth_to_uint8(depth: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """(H, W) uint16 to uint8 by dropping the low byte; uint8 comes back unchanged.
 
@@ -127,8 +180,11 @@ def pack(sample: RFNetSample, config: RFNetConfig) -> NDArray[np.uint8]:
     if sample.saliency.ndim != 2:
         raise ValueError(f"a saliency map is (H, W), not {sample.saliency.shape}")
     planes = np.empty((N_PLANES, size, size), np.uint8)
-    scale = 0.0 if is_placed(sample.product, sample.generated) else config.product_scale
-    planes[:4] = place_product(sample.product, size, scale).transpose(2, 0, 1)
+    if config.product_scale:
+        product = product_on_canvas(sample.product, sample.generated, size, config.product_scale)
+    else:
+        product = place_product(sample.product, size, 0.0)
+    planes[:4] = product.transpose(2, 0, 1)
     planes[4:7] = square(sample.generated, size).transpose(2, 0, 1)
     planes[7] = square(depth_to_uint8(sample.depth), size)
     planes[8] = square(sample.saliency, size)
