@@ -6,7 +6,7 @@ from django.utils.html import format_html
 
 from accounts.staff_admin import StaffAdmin
 from generation.actions import put_in_use
-from generation.models import Candidate, Generator, ImportProblem, Product, Prompt, SavedUpload
+from generation.models import Candidate, Generator, ImportProblem, Product, Prompt
 
 
 def picture(sha256: str) -> str:
@@ -79,10 +79,3 @@ class ImportProblemAdmin(StaffAdmin):
     see = "edit_products"
     list_display = ["id", "where", "problem", "run_id", "created_at"]
     raw_id_fields = ["run"]
-
-
-@admin.register(SavedUpload)
-class SavedUploadAdmin(StaffAdmin):
-    see = "edit_products"
-    list_display = ["id", "name", "user", "created_at"]
-    list_select_related = ["user"]

@@ -4,7 +4,6 @@ import hashlib
 import json
 from typing import Any
 
-from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
@@ -176,15 +175,3 @@ class ImportProblem(models.Model):
 
     def __str__(self) -> str:
         return f"{self.where}: {self.problem}"
-
-
-class SavedUpload(models.Model):
-    """A file somebody uploaded for an import, kept until the run that reads it is done."""
-
-    sha256 = models.CharField(**SHA256)
-    name = models.CharField(max_length=200)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    def __str__(self) -> str:
-        return self.name
