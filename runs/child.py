@@ -58,6 +58,7 @@ class Heartbeat(threading.Thread):
 def work_on(run_id: int, fence: int) -> None:
     """Run the handler of this run and write how it ended, all under our fence."""
     from django.db import transaction
+    from django.db.models import F
     from django.utils import timezone
 
     from runs.actions import start_followers
@@ -100,6 +101,7 @@ def work_on(run_id: int, fence: int) -> None:
         }
         if state == Run.State.SUCCEEDED:
             values["result"] = result
+            values["done"] = F("total")
         if not run.held().update(**values):
             return
         run.refresh_from_db()

@@ -52,7 +52,7 @@ def train_rfnet(ctx: RunContext) -> dict[str, Any]:
     out = ctx.folder / "checkpoint"
 
     def on_step(step: dict[str, Any]) -> None:
-        if step["step"] % 5 == 0 or step["step"] == step["steps"]:
+        if step["step"] % max(1, step["steps"] // 200) == 0:
             ctx.metric(
                 step["step"],
                 loss=step["loss"],
