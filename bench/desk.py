@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench import _cpu
+
 ROOT = Path(__file__).resolve().parent.parent
 # Label Studio 1.23, PostgreSQL, uWSGI as it ships, 2 cores: 8 annotators on 1,000 tasks, 32 on 1,000.
 LABEL_STUDIO = {8: (10.8, 374, 505), 32: (8.7, 1831, 2976)}
@@ -60,10 +62,12 @@ def _bench(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     call_command("collectstatic", verbosity=0, interactive=False)
     project = fill(args.tasks)
     people = simulated_people(args.annotators, seed=1)
-    with server(args.server, args.workers, args.threads) as base_url:
+    postgres = int((folder / "postgres" / "postmaster.pid").read_text().split()[0])
+    with server(args.server, args.workers, args.threads) as (base_url, web):
         _load(base_url, people, project, 4)  # connections, caches, plans
-        before = Annotation.objects.count()
+        before, cpu = Annotation.objects.count(), _cpu_now(web, postgres)
         report = _figures(*_load(base_url, people, project, args.seconds))
+        report |= _cpu_figures(cpu, _cpu_now(web, postgres), report)
     stored = Annotation.objects.count() - before
     if stored != report["saved"]:
         raise SystemExit(f"{report['saved']} answers were called saved, but {stored} are there")
@@ -71,6 +75,25 @@ def _bench(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         "annotations_per_s": round(report["saved"] / report["seconds"], 1), **report, "annotators": args.annotators,
         "tasks": args.tasks, "server": args.server, "workers": args.workers, "threads": args.threads,
     }  # fmt: skip
+
+
+def _cpu_now(web: int, postgres: int) -> dict[str, float]:
+    return {
+        "web": _cpu.of_trees(web), "database": _cpu.of_trees(postgres), "client": time.process_time(),
+        "machine": _cpu.of_machine(),
+    }  # fmt: skip
+
+
+def _cpu_figures(before: dict[str, float], after: dict[str, float], report: dict[str, Any]) -> dict[str, Any]:
+    """What one annotation costs, and how much of the machine others had meanwhile."""
+    used = {name: after[name] - before[name] for name in before}
+    others = used["machine"] - used["web"] - used["database"] - used["client"]
+    costs = {
+        f"{name}_cpu_ms": round(1000 * used[name] / max(1, report["saved"]), 2)
+        for name in ("web", "database", "client")
+    }
+    share = others / (report["seconds"] * (os.cpu_count() or 1))
+    return {**costs, "others_cpu_share": round(max(0.0, share), 2)}
 
 
 def fill(n_tasks: int) -> int:
@@ -99,7 +122,8 @@ def fill(n_tasks: int) -> int:
 
 
 @contextmanager
-def server(kind: str, workers: int, threads: int) -> Iterator[str]:
+def server(kind: str, workers: int, threads: int) -> Iterator[tuple[str, int]]:
+    """Its address and its process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -116,7 +140,7 @@ def server(kind: str, workers: int, threads: int) -> Iterator[str]:
     process = subprocess.Popen([sys.executable, "-m", *commands[kind]], cwd=ROOT)
     try:
         _wait(port, process)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", process.pid
     finally:
         process.terminate()
         process.wait(20)
@@ -170,7 +194,11 @@ def _table(result: dict[str, Any]) -> None:
         ("submit p95 ms", result["submit_p95_ms"], studio[2]),
         ("lease of 10 p50 ms", result["lease_p50_ms"], "none"),
         ("lease of 10 p95 ms", result["lease_p95_ms"], "none"),
+        ("CPU ms each, web", result["web_cpu_ms"], 110),
+        ("CPU ms each, database", result["database_cpu_ms"], "?"),
+        ("CPU ms each, client", result["client_cpu_ms"], "?"),
+        ("CPU others had", f"{result['others_cpu_share']:.0%}", "2%"),
     ]
     for name, ours, theirs in rows:
         print(f"{name:<22}{ours!s:>12}{theirs!s:>22}")
-    print("* measured on 2 cores with its production server, one task and one label a request; not in this run.")
+    print("* measured on 2 quiet cores with its production server, one task and one label a request; not in this run.")

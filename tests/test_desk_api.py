@@ -2,12 +2,15 @@
 
 import uuid
 
+import numpy as np
 import pytest
 from django.test import Client
 from rest_framework.authtoken.models import Token
 
 from annotation.actions import Pick, add_tasks
+from annotation.crowd import simulated_people
 from annotation.models import Annotation, Project, Task
+from annotation.simulated import DeskError, work_together
 from tests import build
 
 VERBS = ["lease", "annotations", "renew", "release", "undo", "skip", "flag"]
@@ -203,3 +206,36 @@ def test_it_is_documented(client, people):
         body = schema["paths"][f"/api/v1/desk/{verb}"]["post"]
         assert body["requestBody"]["content"]["application/json"]["examples"]
         assert body["summary"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_simulated_annotators_do_the_whole_queue_through_the_api(live_server):
+    project = Project.objects.create(name="simulated", overlap=2)
+    rows = build.candidates(6)
+    add_tasks(project, [Pick(row.pk) for row in rows])
+    seen = []
+
+    def truth(shown):
+        seen.append((shown.product.shape, shown.image.shape, shown.caption))
+        return np.array([0, 0, 0, 1, 0])
+
+    people = simulated_people(3, seed=5)
+    works = work_together(live_server.url, people, project.pk, truth)
+    assert sum(work.saved for work in works) == Annotation.objects.standing().count() == 12
+    assert len(seen) == 6  # each picture is looked at once, however many label it
+    assert seen[0][0] == (96, 96, 4) and seen[0][1] == (64, 64, 3) and "30 cm" in seen[0][2]
+    assert set(Annotation.objects.values_list("annotator__is_simulated", flat=True)) == {True}
+    assert simulated_people(3, seed=5)[0][0] == people[0][0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_simulated_annotators_stop_at_the_limit_and_say_when_nobody_answers(live_server):
+    project = Project.objects.create(name="simulated", overlap=2)
+    add_tasks(project, [Pick(row.pk) for row in build.candidates(12)])
+    people = simulated_people(2, seed=5)
+    works = work_together(live_server.url, people, project.pk, None, limit=7, one_by_one=True)
+    assert sum(work.saved for work in works) == 7
+    with pytest.raises(DeskError, match="no answer"):
+        work_together("http://127.0.0.1:9", people, project.pk, None)
+    with pytest.raises(DeskError, match="no address"):
+        work_together("localhost:8000", people, project.pk, None)

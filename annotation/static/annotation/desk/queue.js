@@ -5,6 +5,9 @@ import { decode } from "./pictures.js";
 const AHEAD = 10;
 const REFILL_BELOW = 7;
 const DECODE_AHEAD = 5;
+const RENEW_MS = 60000;
+// Somebody who left the page open overnight must not keep pictures from the others.
+const AWAY_MS = 20 * 60000;
 const POLL_MS = { not_ready: 3000, empty: 10000, paused: 15000, offline: 3000 };
 
 export class Queue extends EventTarget {
@@ -15,6 +18,7 @@ export class Queue extends EventTarget {
   doneToday = 0;
   #busy = false;
   #poll = 0;
+  #lastUsed = Date.now();
 
   constructor(base, project, isAnswered) {
     super();
@@ -24,12 +28,14 @@ export class Queue extends EventTarget {
   }
 
   start() {
-    this.#renewEvery(60000);
+    setInterval(() => Date.now() - this.#lastUsed < AWAY_MS && this.renew(), RENEW_MS);
+    document.addEventListener("visibilitychange", () => document.hidden || this.renew());
     return this.refill();
   }
 
   // The next task whose picture is there, or null. It stays held until it is answered or released.
   next() {
+    this.#lastUsed = Date.now();
     const place = this.tasks.findIndex((task) => task.bitmaps?.generated);
     if (place < 0) return null;
     const [task] = this.tasks.splice(place, 1);
@@ -97,20 +103,19 @@ export class Queue extends EventTarget {
     return task.loading;
   }
 
-  #renewEvery(ms) {
-    setInterval(async () => {
-      const held = [...this.tasks, ...(this.current ? [this.current] : [])].map((task) => task.task);
-      if (!held.length) return;
-      try {
-        const { lost } = await post(this.base, "renew", { tasks: held });
-        if (!lost.length) return;
-        this.tasks = this.tasks.filter((task) => !lost.includes(task.task));
-        this.dispatchEvent(new CustomEvent("lost", { detail: lost }));
-        this.refill();
-      } catch {
-        // No connection: the leases may lapse; answers to them are then judged by the server.
-      }
-    }, ms);
+  async renew() {
+    const held = [...this.tasks, ...(this.current ? [this.current] : [])].map((task) => task.task);
+    if (!held.length) return;
+    try {
+      const { lost } = await post(this.base, "renew", { tasks: held });
+      if (!lost.length) return;
+      this.tasks = this.tasks.filter((task) => !lost.includes(task.task));
+      this.dispatchEvent(new CustomEvent("lost", { detail: lost }));
+      this.refill();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      // No connection: the leases may lapse; the server judges what is answered after that.
+    }
   }
 
   // The page goes away: others may have these at once. What waits in the outbox stays ours.
