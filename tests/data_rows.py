@@ -57,7 +57,12 @@ FIGURES = {
 def checkpoint(name="RFNet one", promoted=False, version=None, **figures) -> Checkpoint:
     metrics = {"test": {**FIGURES, **figures}, "validation": None, "test_ece_before": 0.11, "in_use_before": None}
     return Checkpoint.objects.create(
-        name=name, folder=f"/nowhere/{name}", sha256="a" * 64, metrics=metrics, is_promoted=promoted, dataset_version=version
+        name=name,
+        folder=f"/nowhere/{name}",
+        sha256="a" * 64,
+        metrics=metrics,
+        is_promoted=promoted,
+        dataset_version=version,
     )
 
 

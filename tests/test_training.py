@@ -250,7 +250,10 @@ class TestRounds:
         )  # fmt: skip
         shown = mia.get(reverse("round", args=[row.number])).context["shown"]
         assert shown["progress"]["labelled"] == 6
-        assert {mix["words"]: mix["counts"][:2] for mix in shown["mixes"]} == {"small margin": [0, 3], "at random": [3, 0]}
+        assert {mix["words"]: mix["counts"][:2] for mix in shown["mixes"]} == {
+            "small margin": [0, 3],
+            "at random": [3, 0],
+        }
         assert [one["verdict"].label for one in shown["doubtful"]] == [2, 2, 2]
         assert [round(one["doubt"], 2) for one in shown["doubtful"]] == [0.89, 0.87, 0.85]
         page = text(mia.get(reverse("rounds")))
