@@ -23,6 +23,7 @@ STATION_OF_KIND = {
     "score": "judge",
     "score_all": "judge",
     "open_round": "pick",
+    "first_tasks": "label",
     "train_rfft": "tune",
 }
 

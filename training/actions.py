@@ -30,6 +30,10 @@ class CannotTrain(ValueError):
     """The message says what to change."""
 
 
+class NothingToPick(ValueError):
+    """Every candidate was given to people already."""
+
+
 def start_training(training: Training, *, user: Any = None, then: list[list[Any]] | None = None) -> Run:
     """Check what goes in, save the training and start its run. Raises CannotTrain."""
     check_training(training)
@@ -83,6 +87,8 @@ def open_round(project: Project, *, count: int, strategy: str = "margin", random
         .order_by("-pk")
         .values_list("pk", "product_id", "product__sku")[:POOL_LIMIT]
     )
+    if not pool:
+        raise NothingToPick("Every candidate was given to people already: draw new ones, then open the round.")
     split = [split_of(sku, dataset, shares) for _, _, sku in pool]
     holdout = [row for row, name in zip(pool, split, strict=True) if name != "train"]
     rest = [row for row, name in zip(pool, split, strict=True) if name == "train"]

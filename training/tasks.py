@@ -8,10 +8,24 @@ from runs.context import BadInput, RunContext, StopRequested
 from runs.kinds import kind
 
 
+@kind("first_tasks", "Give the first pictures to people", queue="light")
+def first_tasks(ctx: RunContext) -> dict[str, Any]:
+    """Every candidate of the generation run before this one becomes a task: on a fresh platform there is nothing to choose."""
+    from annotation.actions import Pick, add_tasks
+    from annotation.models import Project
+    from generation.models import Candidate
+
+    project = Project.objects.get(pk=ctx.params["project"])
+    candidates = Candidate.objects.perceived().usable().filter(run=ctx.params["after"]).order_by("pk")
+    with ctx.writing():
+        made = add_tasks(project, [Pick(pk, reason="first") for pk in candidates.values_list("pk", flat=True)])
+    return {"tasks": made}
+
+
 @kind("open_round", "Pick what people label next", queue="light")
 def open_round_run(ctx: RunContext) -> dict[str, Any]:
     from annotation.models import Project
-    from training.actions import open_round
+    from training.actions import NothingToPick, open_round
     from training.models import Round
 
     done = (
@@ -25,10 +39,13 @@ def open_round_run(ctx: RunContext) -> dict[str, Any]:
         for key in ("count", "strategy", "random_share", "holdout_share", "seed")
         if key in ctx.params
     }
-    with ctx.writing():
-        made = open_round(Project.objects.get(pk=ctx.params["project"]), **options)
-        made.summary["run"] = ctx.run.pk
-        made.save(update_fields=["summary"])
+    try:
+        with ctx.writing():
+            made = open_round(Project.objects.get(pk=ctx.params["project"]), **options)
+            made.summary["run"] = ctx.run.pk
+            made.save(update_fields=["summary"])
+    except NothingToPick as error:
+        raise BadInput(str(error)) from error
     return {"round": made.number, "picked": made.picked_count}
 
 

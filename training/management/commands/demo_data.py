@@ -64,5 +64,5 @@ def first_candidates(generator: Generator, project: Project) -> Run:
         products=list(Product.objects.filter(source=samples.SAMPLE_SOURCE).order_by("pk")),
         prompts=list(Prompt.objects.filter(is_active=True).order_by("pk")), generator=generator,
         limit=FIRST_CANDIDATES, part_size=8,
-        then_each_part=[["open_round", {"project": project.pk, "count": 8, "holdout_share": 0.3}]],
+        then_each_part=[["first_tasks", {"project": project.pk}]],
     )  # fmt: skip
