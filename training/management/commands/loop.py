@@ -14,6 +14,9 @@ from django.core.management.base import BaseCommand, CommandError
 from runs.supervisor import CannotServe, free_port, wait_for_web, web_and_workers
 
 
+SHARPNESS = 3  # exponent on the judge's probabilities
+
+
 class Command(BaseCommand):
     help = "Products to better candidates, with simulated people; writes report.html and report.json."
 
@@ -78,7 +81,12 @@ class Command(BaseCommand):
         from training.loop import LoopFailed
 
         torch.set_num_threads(1)
-        people, truth = simulated_people(n, seed), judged_truth()
+        people, judged = simulated_people(n, seed), judged_truth()
+
+        def truth(shown: Any) -> Any:
+            """People make up their mind: a calibrated net's doubt would have them toss a coin each."""
+            sharp = judged(shown) ** SHARPNESS
+            return sharp / sharp.sum()
 
         def annotate(project: Any) -> int:
             works = work_together(
