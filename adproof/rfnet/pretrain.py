@@ -49,7 +49,7 @@ from adproof.rfnet.checkpoint import Checkpoint
 from adproof.rfnet.config import RFNetConfig, mini_network
 from adproof.rfnet.metrics import evaluate
 from adproof.rfnet.network import RFNet, build_trunk, load_widened
-from adproof.rfnet.text import train_tokenizer
+from adproof.rfnet.text import CaptionTokenizer, train_tokenizer
 
 
 def worsened(pictures: Pictures, beside: Tensor) -> Pictures:
@@ -134,6 +134,33 @@ class NetworkStage(Stage):
         return loss + 0.5 * picture_loss(self.picture(maps["generated"]), truth, False), logits
 
 
+def first_network(
+    config: RFNetConfig, drawn: DrawnScenes, work: Path, steps: int, seed: int, log: Callable[[str], None]
+) -> tuple[NetworkStage, CaptionTokenizer]:
+    """Stage 1: gives the second stage, its trunks in place, and a tokenizer learnt from the captions."""
+    captions = sorted({t.caption for t in drawn.truths})
+    tokenizer = train_tokenizer(captions, int(config.text["vocab_size"]), config.max_caption_tokens)
+    scenes = Scenes(drawn, tokenizer, worsened)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        first = TrunkStage(config, scenes.n_products)
+        second = NetworkStage(config)
+    run_stage(first, scenes, steps, seed, work / "trunk.safetensors", log)
+    for name in ("product", "generated"):
+        load_widened(second.network.trunks[name], first.trunk.state_dict())
+    return second, tokenizer
+
+
+def network_from(folder: Path, config: RFNetConfig, seed: int) -> tuple[NetworkStage, CaptionTokenizer]:
+    """The second stage with the weights and the tokenizer of an earlier pretraining."""
+    start = files.load_checkpoint(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        stage = NetworkStage(config)
+    stage.network.load_state_dict(start.network.state_dict())
+    return stage, CaptionTokenizer.load(folder, config.max_caption_tokens)
+
+
 def pretrain(
     drawn: DrawnScenes,
     held_out: dict[str, DrawnScenes],
@@ -142,6 +169,7 @@ def pretrain(
     steps: tuple[int, int],
     seed: int,
     log: Callable[[str], None],
+    start: Path | None = None,
 ) -> dict[str, Any]:
     """Both stages; writes the checkpoint folder `out` (fp16) and returns its metrics.
 
@@ -151,35 +179,29 @@ def pretrain(
         work: folder of the resume files; the same call goes on from there.
         steps: of the two stages, 32 scenes each.
         log: gets progress lines.
+        start: checkpoint folder of an earlier pretraining to go on from with other scenes: no stage 1 then,
+            and a third of the learning rate.
     """
     work.mkdir(parents=True, exist_ok=True)
     config = mini_network()
-    vocabulary = int(config.text["vocab_size"])
-    captions = sorted({t.caption for t in drawn.truths})
-    tokenizer = train_tokenizer(captions, vocabulary, config.max_caption_tokens)
-    scenes = Scenes(drawn, tokenizer, worsened)
-    started = time.perf_counter()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        first = TrunkStage(config, scenes.n_products)
-        second = NetworkStage(config)
-    run_stage(first, scenes, steps[0], seed, work / "trunk.safetensors", log)
-    for name in ("product", "generated"):
-        load_widened(second.network.trunks[name], first.trunk.state_dict())
-    run_stage(second, scenes, steps[1], seed + 1, work / "network.safetensors", log)
-    metrics: dict[str, Any] = {
-        "seed": seed,
-        "scenes": len(drawn),
-        "steps": list(steps),
-        "minutes": (time.perf_counter() - started) / 60,
-    }
-    for name, others in held_out.items():
-        logits = logits_of(second.network.eval(), Scenes(others, tokenizer, worsened))
-        metrics[name] = evaluate(softmax(logits), others.labels).as_dict()
-    training = {"command": "adproof.rfnet.pretrain", "seed": seed, "steps": list(steps), "scenes": len(drawn)}
-    files.save_checkpoint(
-        out, Checkpoint(second.network, tokenizer, 1.0, training, "rendered scenes"), metrics, torch.float16
+    if start is None:
+        stage, tokenizer = first_network(config, drawn, work, steps[0], seed, log)
+    else:
+        stage, tokenizer = network_from(start, config, seed)
+    rate = 1.5e-3 if start is None else 5e-4
+    run_stage(
+        stage, Scenes(drawn, tokenizer, worsened), steps[1], seed + 1, work / "network.safetensors", log, rate
     )
+    metrics: dict[str, Any] = {"seed": seed, "scenes": len(drawn), "steps": list(steps)}
+    network = stage.network.eval()
+    for name, others in held_out.items():
+        for described in (False, True):
+            logits = logits_of(network, Scenes(others, tokenizer, worsened, described))
+            key = f"{name}, described" if described else name
+            metrics[key] = evaluate(softmax(logits), others.labels).as_dict()
+    training = {"command": "adproof.rfnet.pretrain", "seed": seed, "steps": list(steps), "scenes": len(drawn)}
+    made = Checkpoint(network, tokenizer, 1.0, training, "rendered scenes")
+    files.save_checkpoint(out, made, metrics, torch.float16)
     return metrics
 
 
@@ -196,6 +218,7 @@ def main() -> None:
     parser.add_argument("--trunk-steps", type=int, default=1500)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="checkpoint folder of an earlier pretraining")
     args = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -205,7 +228,8 @@ def main() -> None:
 
     held_out = {folder.name: DrawnScenes(folder) for folder in args.held_out}
     steps = (args.trunk_steps, args.steps)
-    metrics = pretrain(DrawnScenes(args.scenes), held_out, args.work, args.out, steps, args.seed, log)
+    drawn = DrawnScenes(args.scenes)
+    metrics = pretrain(drawn, held_out, args.work, args.out, steps, args.seed, log, args.start)
     log(json.dumps(metrics))
 
 
