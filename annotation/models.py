@@ -76,6 +76,7 @@ class Task(models.Model):
         ]
         indexes = [
             models.Index(fields=["project", "-priority", "tie"], condition=Q(is_open=True), name="task_queue"),
+            models.Index(fields=["project", "round_number"], name="task_round"),
         ]
 
     def __str__(self) -> str:
