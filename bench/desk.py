@@ -143,6 +143,7 @@ def server(kind: str, workers: int, threads: int) -> Iterator[tuple[str, int]]:
         "gunicorn": [
             "gunicorn", "config.wsgi", "-k", "gthread", "-w", str(workers), "--threads", str(threads), "-b",
             f"127.0.0.1:{port}", "--keep-alive", "30", "--log-level", "warning", "--no-control-socket",
+            "--graceful-timeout", "5",
         ],
         "granian": [
             "granian", "--interface", "wsgi", "config.wsgi:application", "--workers", str(workers),
@@ -155,7 +156,10 @@ def server(kind: str, workers: int, threads: int) -> Iterator[tuple[str, int]]:
         yield f"http://127.0.0.1:{port}", process.pid
     finally:
         process.terminate()
-        process.wait(20)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def _wait(port: int, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
