@@ -37,6 +37,7 @@ N_BUCKETS = 4096
 MAX_WORDS = 24
 _EMPTY = 0  # bucket of "no word here"
 _BATCH = 64
+_PLACE_CHANNELS, _PLACE_GRID = 24, 4
 
 
 def hashed_words(captions: Sequence[str]) -> NDArray[np.int64]:
@@ -91,28 +92,31 @@ class JudgeNet(nn.Module):
         self.caption = nn.Sequential(
             nn.Linear(48, caption_width), nn.ReLU(), nn.Linear(caption_width, caption_width)
         )
-        self.stem = nn.Sequential(_down(7, half, 4), _down(half, quarter), _down(quarter, eighth))
+        self.stem = nn.Sequential(_down(9, half, 4), _down(half, quarter), _down(quarter, eighth))
         self.middle = FilmBlock(eighth, caption_width)
         self.last = _down(eighth, sixteenth)
         self.blocks = nn.ModuleList([FilmBlock(sixteenth, caption_width) for _ in range(2)])
         self.out_channels = sixteenth
+        self.places = nn.Conv2d(sixteenth, _PLACE_CHANNELS, 1)
+        self.vector_width = 2 * sixteenth + caption_width + _PLACE_CHANNELS * _PLACE_GRID**2
         self.head = nn.Sequential(
-            nn.Linear(2 * sixteenth + caption_width, 128),
-            nn.ReLU(),
-            nn.Dropout(0.1),
-            nn.Linear(128, N_LABELS),
+            nn.Linear(self.vector_width, 160), nn.ReLU(), nn.Dropout(0.1), nn.Linear(160, N_LABELS)
         )
 
     def features(self, product: Tensor, image: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-        """The last map (B, C, S/16, S/16) and the vector (B, 2 C + caption_width) before the head."""
+        """The last map (B, C, S/16, S/16) and the vector (B, vector_width) before the head."""
         alpha = product[:, 3:]
-        x = torch.cat([product[:, :3] * alpha, alpha, image], 1) * 2 - 1
+        # Where things are decides what supports them: the network is told each pixel's row and column.
+        line = torch.linspace(0, 1, image.shape[-1])
+        rows, columns = (g.expand(len(image), 1, -1, -1) for g in torch.meshgrid(line, line, indexing="ij"))
+        x = torch.cat([product[:, :3] * alpha, alpha, image, rows, columns], 1) * 2 - 1
         caption = self.caption(self.words(words))
         x = self.middle(self.stem(x.contiguous(memory_format=torch.channels_last)), caption)
         x = self.last(x)
         for block in self.blocks:
             x = block(x, caption)
-        return x, torch.cat([x.mean((2, 3)), x.amax((2, 3)), caption], 1)
+        places = F.adaptive_avg_pool2d(self.places(x), _PLACE_GRID).flatten(1)
+        return x, torch.cat([x.mean((2, 3)), x.amax((2, 3)), caption, places], 1)
 
     def forward(self, product: Tensor, image: Tensor, words: Tensor) -> Tensor:
         """Logits.

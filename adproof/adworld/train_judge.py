@@ -36,6 +36,7 @@ from adproof.adworld.learning import (
 )
 from adproof.labels import N_LABELS
 from adproof.rfnet.calibration import fit_temperature, softmax
+from adproof.rfnet.checkpoint import read_weights
 from adproof.rfnet.metrics import evaluate
 
 NATURAL_MIX = (0.56, 0.12, 0.12, 0.10, 0.10)
@@ -73,7 +74,7 @@ class JudgeStage(Stage):
     def __init__(self) -> None:
         super().__init__()
         self.network = JudgeNet()
-        vector = 2 * self.network.out_channels + 64
+        vector = self.network.vector_width
         self.picture = PictureHeads(self.network.out_channels, _GRID, len(reference_names()))
         self.cause = nn.Linear(vector, len(CAUSES))
         self.relation = nn.Linear(vector, 3)
@@ -99,6 +100,7 @@ def train_judge(
     steps: int,
     seed: int,
     log: Callable[[str], None],
+    start: Path | None = None,
 ) -> dict[str, Any]:
     """Train, calibrate on the first of held_out, measure on all, write `out`; goes on from `work`.
 
@@ -111,6 +113,8 @@ def train_judge(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         stage = JudgeStage()
+    if start is not None:
+        take_over(stage.network, start)
     run_stage(stage, scenes, steps, seed, work / "judge.safetensors", log)
     network = stage.network.eval()
     _forget_unread_words(network, scenes)
@@ -138,6 +142,18 @@ def train_judge(
     return about
 
 
+def take_over(network: JudgeNet, start: Path) -> None:
+    """Begin with what fits of another judge; a convolution that saw fewer channels gets zeros for those."""
+    own = network.state_dict()
+    for name, value in read_weights(start).items():
+        if name in own and value.shape == own[name].shape:
+            own[name] = value
+        elif name in own and value.dim() == 4:
+            own[name] = torch.zeros_like(own[name])
+            own[name][:, : value.shape[1]] = value
+    network.load_state_dict(own)
+
+
 def _forget_unread_words(network: JudgeNet, scenes: Scenes) -> None:
     """Words that no training caption had keep their random start: make them say nothing."""
     read = torch.zeros(len(network.words.weight), dtype=torch.bool)
@@ -158,6 +174,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the judge's folder")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--start", type=Path, help="model.safetensors of a judge to begin with")
     args = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -166,7 +183,8 @@ def main() -> None:
         sys.stdout.flush()
 
     held_out = {folder.name: DrawnScenes(folder) for folder in args.held_out}
-    about = train_judge(DrawnScenes(args.scenes), held_out, args.work, args.out, args.steps, args.seed, log)
+    drawn = DrawnScenes(args.scenes)
+    about = train_judge(drawn, held_out, args.work, args.out, args.steps, args.seed, log, args.start)
     log(json.dumps(about))
 
 
