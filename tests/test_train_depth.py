@@ -12,6 +12,8 @@ from adproof.adworld.drawn import DrawnScenes, Recipe, held_out_skus, planes_of,
 from adproof.perception import train_depth  # noqa: E402
 from adproof.perception.depth import Depth  # noqa: E402
 
+MINI_DEPTH = Path(__file__).parents[1] / "adproof" / "models" / "mini" / "depth"
+
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -39,6 +41,15 @@ def test_the_same_seed_draws_the_same_scenes() -> None:
     _, unseen = held_out_skus()
     one, other = (train_depth.draw_pairs(2, "judge", 5, unseen, 64) for _ in range(2))
     assert np.array_equal(one.pictures, other.pictures) and np.array_equal(one.depths, other.depths)
+
+
+def test_the_shipped_net_sees_depth_in_new_scenes() -> None:
+    pairs = train_depth.draw_pairs(16, "feedback", 77, held_out_skus()[1], 128)
+    found = np.stack(Depth(MINI_DEPTH)(list(pairs.pictures))) / 65535
+    truth = pairs.depths / 255
+    error, mean_map = np.abs(found - truth).mean(), np.abs(truth.mean(axis=0) - truth).mean()
+    assert error < 0.07
+    assert error < 0.75 * mean_map  # although this mean knows these very scenes
 
 
 @pytest.mark.slow

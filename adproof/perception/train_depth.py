@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from transformers import DPTForDepthEstimation
 
-from adproof.adworld.drawn import DrawnScenes, Recipe, held_out_skus, world_of
+from adproof.adworld.catalogue import products
+from adproof.adworld.drawn import DrawnScenes, Recipe, world_of
 from adproof.adworld.looks import Kind
 from adproof.perception.depth_training import (
     DepthErrors,
@@ -49,6 +50,16 @@ def read_pairs(folder: Path, n: int) -> DepthPairs:
     return DepthPairs(pictures, depths)
 
 
+def split_by_use(folder: Path, n: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Say which of the catalogue's products the first n scenes of a folder show, and which they do not.
+
+    Asked of the scenes themselves: a folder may be older than today's catalogue and its split.
+    """
+    shown = {truth.sku for truth in DrawnScenes(folder).truths[:n]}
+    skus = sorted({product.sku for product in products()})
+    return tuple(sku for sku in skus if sku in shown), tuple(sku for sku in skus if sku not in shown)
+
+
 def draw_pairs(n: int, kind: Kind, seed: int, skus: tuple[str, ...], size_px: int) -> DepthPairs:
     """Draw new scenes of these products."""
     world = world_of(Recipe(kind, seed, NATURAL_MIX, skus, size_px))
@@ -75,13 +86,18 @@ def write_model(network: DPTForDepthEstimation, out: Path, card: str) -> None:
 def card(
     config: DepthTraining,
     n_scenes: int,
-    cpu_minutes: float,
+    cpu_s_per_step: float | None,
     measured: dict[str, DepthErrors],
     scenes: Path,
 ) -> str:
     """The model card, with what this very training measured."""
     recipe = json.loads((scenes / "recipe.json").read_text("utf-8"))
-    seen, unseen = held_out_skus()
+    seen, unseen = split_by_use(scenes, n_scenes)
+    spent = (
+        "training time not measured"
+        if cpu_s_per_step is None
+        else f"{cpu_s_per_step * config.steps / 60:.1f} CPU minutes in the training loop"
+    )
     rows = "\n".join(
         f"| {name} | {each.n} | {each.net:.4f} | {each.mean_map:.4f} | {each.constant:.4f} |"
         for name, each in measured.items()
@@ -93,13 +109,13 @@ from random weights. Distance in [0, 1], 0 = nearest, 1 = farthest (`"depth_kind
 config.json). Half precision on disk.
 
 Data: {n_scenes} scenes of the ad world (`adproof.adworld`, CC0 models), rendered truth, no photographs:
-{len(seen)} products; {len(unseen)} others never appear in training. Augmentation: mirror, tint, blur, noise.
+{len(seen)} of the catalogue's products; the {len(unseen)} others never appear in training.
+Augmentation: mirror, tint, blur, noise.
 Method: L1 plus gradient matching (Ranftl et al., arXiv:1907.01341); DPT: arXiv:2103.13413.
 Commands: `python -m adproof.adworld.drawn SCENES --kind {recipe["kind"]} --seed {recipe["seed"]} --scenes N`, then
 `python -m adproof.perception.train_depth --scenes SCENES --n-scenes {n_scenes} --steps {config.steps}
 --seed {config.seed} --out OUT --work WORK`
-({cpu_minutes:.1f} CPU minutes in the training loop, one thread, bf16 autocast, torch {torch.__version__},
-{platform.machine()}).
+({spent}, one thread, bf16 autocast, torch {torch.__version__}, {platform.machine()}).
 Settings: `{json.dumps(asdict(config))}`
 
 Mean absolute error on scenes that training did not see. "mean map" answers with the training set's mean depth
@@ -109,6 +125,7 @@ at each pixel, "constant" with its median, for every picture.
 |---|---|---|---|---|
 {rows}
 
+Its maps are soft: they place the ground, the wall and what stands on it, but blur fine contours.
 Knows rendered table-top scenes only: on photographs its maps mean little. Use a published DPT there.
 Licence: as the project (Apache-2.0).
 """
@@ -133,7 +150,7 @@ def main() -> None:
 
 
 def _run(options: argparse.Namespace, config: DepthTraining) -> None:
-    seen, unseen = held_out_skus()
+    seen, unseen = split_by_use(options.scenes, options.n_scenes)
     training = read_pairs(options.scenes, options.n_scenes)
     start, cpu_start = time.perf_counter(), time.process_time()
     recent: list[float] = []
@@ -146,7 +163,7 @@ def _run(options: argparse.Namespace, config: DepthTraining) -> None:
 
     network = train(config, training, options.work, on_step)
     # From the mean of the steps seen here, because a resumed run saw only its own.
-    cpu_minutes = (time.process_time() - cpu_start) / max(1, len(recent)) * config.steps / 60
+    cpu_s_per_step = (time.process_time() - cpu_start) / len(recent) if recent else None
     tests: list[tuple[str, tuple[str, ...], Kind]] = [
         ("products of training, new scenes", seen, "feedback"),
         ("new products", unseen, "feedback"),
@@ -157,7 +174,7 @@ def _run(options: argparse.Namespace, config: DepthTraining) -> None:
         scenes = draw_pairs(options.test_scenes, kind, seed, skus, config.size_px)
         measured[name] = measure(network, scenes, training)
         _say(f"{name}: {measured[name]}")
-    write_model(network, options.out, card(config, options.n_scenes, cpu_minutes, measured, options.scenes))
+    write_model(network, options.out, card(config, options.n_scenes, cpu_s_per_step, measured, options.scenes))
 
 
 def _say(line: str) -> None:
