@@ -1,6 +1,7 @@
 """`make loop`: the whole loop on this machine without a browser, and a report at its end."""
 
 import json
+import signal
 import sys
 import time
 from argparse import ArgumentParser
@@ -39,6 +40,8 @@ class Command(BaseCommand):
         size = QUICK if quick else FULL
         if beta is not None:
             size = replace(size, beta=beta)
+        # Told to end, it still ends the web server and the workers that it started.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
         started = time.monotonic()
         call_command("migrate", verbosity=0)
         if Candidate.objects.exists():
