@@ -64,7 +64,7 @@ def context(browser, live_server, alice, request):
     made = browser.new_context(**getattr(request, "param", {"viewport": {"width": 1440, "height": 900}}))
     session = client.cookies["sessionid"].value
     made.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
-    made.set_default_timeout(15_000)
+    made.set_default_timeout(60_000)
     yield made
     made.close()
 
@@ -99,7 +99,7 @@ def label(page, keys, n):
     for done in range(n):
         if not can_label(page):
             try:
-                page.wait_for_selector(".has-task", timeout=1500)
+                page.wait_for_selector(".has-task", timeout=5000)
             except Exception:  # noqa: BLE001 - playwright's timeout: the queue is dry
                 return done
         page.keyboard.press(next(keys))
@@ -128,7 +128,7 @@ def test_fifty_labels_over_a_broken_connection_and_a_reload(desk, project):
     page.unroute(API)
     done += label(page, keys, 50 - done)
     while done < 50:
-        page.wait_for_selector(".has-task", timeout=20_000)
+        page.wait_for_selector(".has-task", timeout=60_000)
         done += label(page, keys, 50 - done)
     wait_saved(page)
     page.wait_for_function("document.querySelector('[data-part=saving]').textContent.includes('saved')")
