@@ -4,7 +4,6 @@ import gzip
 import itertools
 import os
 import shutil
-import threading
 from collections import Counter
 from pathlib import Path
 
@@ -106,6 +105,15 @@ def label(page, keys, n):
     return n
 
 
+def eventually(page, holds):
+    """Machines differ in speed: wait for what must become true, not for a time."""
+    for _ in range(600):
+        if holds():
+            return
+        page.wait_for_timeout(100)
+    assert holds()
+
+
 def standing():
     return Annotation.objects.standing().count()
 
@@ -178,11 +186,7 @@ def test_leaving_gives_the_tasks_back(desk, project):
     page = desk()
     assert Slot.objects.exclude(annotator=None).count() == 5
     page.goto("about:blank")
-    for _ in range(50):
-        if not Slot.objects.exclude(annotator=None).exists():
-            break
-        page.wait_for_timeout(100)
-    assert not Slot.objects.exclude(annotator=None).exists()
+    eventually(page, lambda: not Slot.objects.exclude(annotator=None).exists())
 
 
 class TestUndo:
@@ -195,12 +199,8 @@ class TestUndo:
         page.keyboard.press("u")
         page.wait_for_function("title => document.querySelector('[data-part=title]').textContent === title", arg=title)
         page.keyboard.press("5")
-        page.wait_for_function("document.querySelector('[data-part=title]').textContent !== ''")
-        page.wait_for_selector("text=1 saved")
-        wait_saved(page)
-        page.wait_for_timeout(300)
+        eventually(page, lambda: Annotation.objects.count() == 2)
         assert list(Annotation.objects.standing().values_list("label", flat=True)) == [4]
-        assert Annotation.objects.count() == 2
 
     def test_of_an_answer_that_was_never_sent(self, desk, project):
         fill(project, 4)
@@ -225,10 +225,9 @@ class TestUndo:
         page.wait_for_selector("text=3 saved")
         page.reload()
         page.wait_for_selector(".has-task")
-        for _ in range(2):
+        for left in (2, 1):
             page.keyboard.press("u")
-            page.wait_for_timeout(300)
-        wait_saved(page)
+            eventually(page, lambda left=left: standing() == left)
         assert list(Annotation.objects.standing().values_list("label", flat=True)) == [0]
 
     def test_of_a_skip_and_of_a_flag(self, desk, project):
@@ -237,12 +236,12 @@ class TestUndo:
         for key, table in (("s", Skip), ("f", Flag)):
             title = page.inner_text("[data-part=title]")
             page.keyboard.press(key)
-            page.wait_for_timeout(300)
-            assert table.objects.count() == 1
+            eventually(page, lambda table=table: table.objects.count() == 1)
             page.keyboard.press("u")
-            page.wait_for_function("title => document.querySelector('[data-part=title]').textContent === title", arg=title)
-            page.wait_for_timeout(300)
-            assert table.objects.count() == 0
+            page.wait_for_function(
+                "title => document.querySelector('[data-part=title]').textContent === title", arg=title
+            )
+            eventually(page, lambda table=table: table.objects.count() == 0)
         page.keyboard.press("1")
         page.wait_for_selector("text=1 saved")
 
@@ -262,9 +261,8 @@ class TestKeys:
         page = desk()
         page.click("[data-label-button='3']")
         page.keyboard.press(" ")  # skips; it must not press the button again
-        page.wait_for_selector("text=1 saved")
-        page.wait_for_timeout(200)
-        assert (standing(), Skip.objects.count()) == (1, 1)
+        eventually(page, lambda: (standing(), Skip.objects.count()) == (1, 1))
+        page.wait_for_selector(".has-task")
         page.click("[data-do=depth]")
         page.keyboard.press("1")
         page.wait_for_selector("text=2 saved")
@@ -301,28 +299,21 @@ def test_an_empty_queue_says_so_and_goes_on_by_itself(desk, project):
     page.wait_for_selector("text=All done for now")
 
 
-def test_the_next_picture_is_painted_at_once(desk, project):
-    """With a server that takes 300 ms for every answer. Generous, because the machine is shared."""
+def test_the_next_picture_is_painted_within_the_key_press_itself(desk, project):
+    """Nothing is waited for between key and picture, however slow the server is: here it never answers."""
     fill(project, 30)
     page = desk()
-    page.wait_for_timeout(1000)
-    page.route(API, lambda route: threading.Timer(0.3, route.continue_).run())
-    delays = page.evaluate(
-        """async () => {
-            const delays = [];
-            for (let n = 0; n < 4; n++) {
-                const start = performance.now();
-                performance.clearMarks("painted");
-                dispatchEvent(new KeyboardEvent("keydown", { key: "1", code: "Digit1", bubbles: true }));
-                await new Promise(requestAnimationFrame);
-                const mark = performance.getEntriesByName("painted").at(-1);
-                delays.push(mark ? mark.startTime - start : Infinity);
-                await new Promise((resolve) => setTimeout(resolve, 300));
-            }
-            return delays;
-        }"""
+    page.wait_for_load_state("networkidle")
+    page.route(API, lambda route: None)
+    titles = page.evaluate(
+        """() => ["1", "2", "3", "4"].map((key) => {
+            performance.clearMarks("painted");
+            dispatchEvent(new KeyboardEvent("keydown", { key, code: `Digit${key}`, bubbles: true }));
+            const painted = performance.getEntriesByName("painted").length === 1;
+            return painted && document.querySelector("[data-part=title]").textContent;
+        })"""
     )
-    assert sorted(delays)[1] < 50
+    assert all(titles) and len(set(titles)) == 4
 
 
 SIZES = [
@@ -346,5 +337,3 @@ def test_axe_finds_nothing_serious_and_nothing_sticks_out(desk, project):
 def test_the_scripts_are_small():
     own = sum(len(gzip.compress(path.read_bytes())) for path in DESK.glob("*.js"))
     assert own < 30_000
-
-
