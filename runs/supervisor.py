@@ -1,5 +1,6 @@
 """The processes of one machine: started together, started again when one dies, ended together."""
 
+import http.client
 import os
 import socket
 import subprocess
@@ -87,8 +88,11 @@ def wait_for_web(supervisor: Supervisor, bind: str, port: int, stopped: Callable
         if supervisor.running["web"].poll() is not None:
             raise CannotServe("The web server did not start; see the lines above.")
         try:
-            with socket.create_connection((bind, port), timeout=1):
+            connection = http.client.HTTPConnection(bind, port, timeout=30)
+            connection.request("GET", "/login/", headers={"Host": "localhost"})
+            # The socket is open before the pages are loaded: only an answer means that people can come in.
+            if connection.getresponse().status < 500:
                 return
-        except OSError:
+        except (OSError, http.client.HTTPException):
             time.sleep(0.1)
     raise CannotServe("The web server did not answer within a minute.")
