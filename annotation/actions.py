@@ -26,6 +26,7 @@ from generation.models import Product
 
 STANDING, SURPLUS, UNDONE = Annotation.State.STANDING, Annotation.State.SURPLUS, Annotation.State.UNDONE
 FLAGGED = "Flagged at the desk"
+COUNT_AT_MOST = 300  # of what is left for somebody: more is "300+"
 _CHUNK = 1000
 
 
@@ -140,7 +141,7 @@ def release(user: Any, task_ids: Sequence[int]) -> int:
     )
 
 
-def count_left(user: Any, project: Project, most: int = 1000, now: datetime | None = None) -> int:
+def count_left(user: Any, project: Project, most: int = COUNT_AT_MOST, now: datetime | None = None) -> int:
     """Tasks this person could still take, counted up to `most`."""
     values = {"person": user.pk, "project": project.pk, "now": now or timezone.now(), "most": most}
     with connection.cursor() as cursor:

@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from adproof.labels import parse_label
-from annotation.actions import Answer
+from annotation.actions import COUNT_AT_MOST, Answer
 
 MAX_ANSWERS = 100
 MAX_LEASE = 50
@@ -100,7 +100,7 @@ class TaskOut(serializers.Serializer):
 class LeaseOut(serializers.Serializer):
     tasks = TaskOut(many=True)
     state = serializers.ChoiceField(choices=["ok", "empty", "not_ready", "paused"])
-    left = serializers.IntegerField(help_text="Tasks you could still take, counted up to 1000.")
+    left = serializers.IntegerField(help_text=f"Tasks you could still take, counted up to {COUNT_AT_MOST}.")
     done_today = serializers.IntegerField()
     lease_minutes = serializers.IntegerField()
 

@@ -17,13 +17,14 @@ _TAKEABLE = """
         WHERE mine.task_id = t.id AND mine.annotator_id = %(person)s AND mine.id <> s.id
     )"""
 
+# LATERAL with LIMIT 1 and not EXISTS: that one may become a hash over all slots, however few tasks are wanted.
 _WANTED = f"""
     FROM annotation_task t
     JOIN generation_candidate c ON c.id = t.candidate_id
     JOIN generation_product p ON p.id = c.product_id
+    CROSS JOIN LATERAL (SELECT 1 FROM annotation_slot s WHERE {_TAKEABLE} LIMIT 1) takeable
     WHERE t.project_id = %(project)s AND t.is_open AND NOT p.unsuitable
-      AND NOT EXISTS (SELECT 1 FROM annotation_skip k WHERE k.task_id = t.id AND k.annotator_id = %(person)s)
-      AND EXISTS (SELECT 1 FROM annotation_slot s WHERE {_TAKEABLE})"""
+      AND NOT EXISTS (SELECT 1 FROM annotation_skip k WHERE k.task_id = t.id AND k.annotator_id = %(person)s)"""
 
 # `wanted` reads the head of the queue without a lock; only then are slots locked, one of each task, in queue order,
 # and no more than asked for. (Locking while sorting could lock the whole queue.)

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.roles import requires
 from adproof.labels import LABELS, RULES, TITLES, Label
 from annotation import figures, quality
+from annotation.actions import COUNT_AT_MOST
 from annotation.models import Consensus, Project
 from annotation.tables import as_csv
 
@@ -52,6 +53,7 @@ def desk(request: HttpRequest) -> HttpResponse:
         "project": project.pk if project else None,
         "api": reverse("desk-lease").removesuffix("lease"),
         "labels": [TITLES[label] for label in Label],
+        "countAtMost": COUNT_AT_MOST,
     }
     context = {
         "project": project,

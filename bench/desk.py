@@ -112,6 +112,8 @@ def fill(n_tasks: int) -> int:
     """A project with tasks of overlap 3 over as many rows of candidates; no picture files are needed."""
     import uuid
 
+    from django.db import connection
+
     from annotation.actions import Pick, add_tasks
     from annotation.models import Project
     from generation.models import Candidate, Generator, Product, Prompt
@@ -130,6 +132,8 @@ def fill(n_tasks: int) -> int:
             for number in range(start, min(start + 10_000, n_tasks))
         )  # fmt: skip
         add_tasks(project, [Pick(row.pk) for row in rows])
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")  # autovacuum would do it within a minute
     return project.pk
 
 

@@ -166,7 +166,13 @@ function done() {
 }
 
 function numbers() {
-  panel.showNumbers({ today: queue.doneToday + labelled, left: queue.left + queue.tasks.length + (current ? 1 : 0), paces });
+  const held = queue.tasks.length + (current ? 1 : 0);
+  panel.showNumbers({
+    today: queue.doneToday + labelled,
+    left: queue.left + held,
+    isMore: queue.left >= settings.countAtMost,
+    paces,
+  });
 }
 
 // --- wiring

@@ -48,9 +48,9 @@ export function showSaving({ saved, waiting, problem, isLasting }) {
   $("unsafe").hidden = isLasting || !waiting;
 }
 
-export function showNumbers({ today, left, paces }) {
+export function showNumbers({ today, left, isMore, paces }) {
   $("today").textContent = today.toLocaleString();
-  $("left").textContent = left >= 1000 ? "1000+" : String(left);
+  $("left").textContent = isMore ? `${left}+` : String(left);
   $("pace").textContent = paces.length ? `${median(paces.slice(-20)).toFixed(1)} s` : "–";
 }
 
