@@ -22,7 +22,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "adproof needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": name another with PYTHON=")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing (about 3 minutes and 2.5 GB the first time) ..."
+	@echo "Installing (about 3 minutes and 2.7 GB the first time) ..."
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=26' setuptools
 	@$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[ml,dev$(if $(GPU),$(comma)timm)]'
 	@touch $(STAMP)

@@ -56,7 +56,7 @@ def web_and_workers(bind: str, port: int, *, heavy: int = 2, light: int = 2, dem
     commands = {
         "web": [
             sys.executable, "-m", "gunicorn", "config.wsgi", "--worker-class", "gthread", "--workers", "2", "--threads", "8",
-            "--bind", f"{bind}:{port}", "--log-level", "warning", "--no-control-socket",
+            "--bind", f"{bind}:{port}", "--log-level", "warning", "--no-control-socket", "--graceful-timeout", "5",
         ],
     }  # fmt: skip
     if heavy:

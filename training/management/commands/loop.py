@@ -14,7 +14,6 @@ from django.core.management.base import BaseCommand, CommandError
 
 from runs.supervisor import CannotServe, free_port, wait_for_web, web_and_workers
 
-
 SHARPNESS = 3  # exponent on the judge's probabilities
 
 
