@@ -52,12 +52,8 @@ def test_a_big_picture_is_judged_like_the_small_one(judge, scenes):
     def big(picture):
         return picture.repeat(4, 0).repeat(4, 1)
 
-    larger = judge(
-        [big(s.product_rgba) for s in some], [big(s.image) for s in some], [s.caption for s in some]
-    )
-    np.testing.assert_allclose(
-        larger, verdicts(judge, some), atol=0.03
-    )  # colours under faint alpha are rounded
+    larger = judge([big(s.product_rgba) for s in some], [big(s.image) for s in some], [s.caption for s in some])
+    np.testing.assert_allclose(larger, verdicts(judge, some), atol=0.03)  # colours under faint alpha are rounded
 
 
 def test_a_cut_out_is_put_where_the_picture_has_it(judge):
@@ -138,9 +134,7 @@ def test_the_truth_of_a_size_mismatch_is_that_the_things_beside_it_contradict_th
 def test_the_things_beside_the_product_are_found_by_their_depth():
     world = world_of(Recipe("feedback", 0))
     rng = np.random.default_rng(1)
-    scene = next(
-        s for s in iter(lambda: world.draw(rng, Label.SIZE_MISMATCH), None) if s.attributes["references"]
-    )
+    scene = next(s for s in iter(lambda: world.draw(rng, Label.SIZE_MISMATCH), None) if s.attributes["references"])
     depth = planes_of(scene)[7]
     mask = reference_mask(depth, scene.attributes["references"])
     x0, y0, x1, y1 = scene.attributes["references"][0][2]

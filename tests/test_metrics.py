@@ -60,9 +60,7 @@ def test_figures_agree_with_scikit_learn():
     probabilities /= probabilities.sum(1, keepdims=True)
     figures = evaluate(probabilities, labels)
     predicted = probabilities.argmax(1)
-    assert figures.average_precision == pytest.approx(
-        sklearn.average_precision_score(labels == 0, probabilities[:, 0])
-    )
+    assert figures.average_precision == pytest.approx(sklearn.average_precision_score(labels == 0, probabilities[:, 0]))
     assert figures.f1 == pytest.approx(sklearn.f1_score(labels == 0, predicted == 0))
     assert figures.confusion == sklearn.confusion_matrix(labels, predicted).tolist()
     assert figures.nll == pytest.approx(sklearn.log_loss(labels, probabilities), rel=1e-6)
@@ -83,9 +81,7 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
 
 
 def test_availability_at_k_counts_products_with_an_available_image_so_far():
-    available = np.array(
-        [[False, True, False], [False, False, False], [True, False, False], [False, False, True]]
-    )
+    available = np.array([[False, True, False], [False, False, False], [True, False, False], [False, False, True]])
     assert availability_at_k(available).tolist() == [0.25, 0.5, 0.75]
 
 

@@ -417,9 +417,7 @@ def test_the_differentiable_form_agrees_and_gives_gradient_to_all_pictures(train
     pictures = {
         "product": scorer.products([s.product for s in samples[:3]], placed=True),
         "generated": torch.from_numpy(np.stack(big)).permute(0, 3, 1, 2).float() / 255,
-        "depth": torch.from_numpy(np.stack([s.depth >> 8 for s in samples[:3]]).astype(np.float32) / 255)[
-            :, None
-        ],
+        "depth": torch.from_numpy(np.stack([s.depth >> 8 for s in samples[:3]]).astype(np.float32) / 255)[:, None],
         "saliency": torch.from_numpy(np.stack([s.saliency for s in samples[:3]]))[:, None].float() / 255,
     }
     for picture in pictures.values():

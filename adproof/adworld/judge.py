@@ -89,9 +89,7 @@ class JudgeNet(nn.Module):
         super().__init__()
         half, quarter, eighth, sixteenth = channels
         self.words = nn.EmbeddingBag(N_BUCKETS, 48, mode="sum", padding_idx=_EMPTY)
-        self.caption = nn.Sequential(
-            nn.Linear(48, caption_width), nn.ReLU(), nn.Linear(caption_width, caption_width)
-        )
+        self.caption = nn.Sequential(nn.Linear(48, caption_width), nn.ReLU(), nn.Linear(caption_width, caption_width))
         self.stem = nn.Sequential(_down(9, half, 4), _down(half, quarter), _down(quarter, eighth))
         self.middle = FilmBlock(eighth, caption_width)
         self.last = _down(eighth, sixteenth)
@@ -184,9 +182,7 @@ class Judge:
         images: Sequence[NDArray[np.uint8]],
         captions: Sequence[str],
     ) -> NDArray[np.float32]:
-        placed = [
-            product_on_canvas(p, i, SIZE_PX, PRODUCT_SCALE) for p, i in zip(products, images, strict=True)
-        ]
+        placed = [product_on_canvas(p, i, SIZE_PX, PRODUCT_SCALE) for p, i in zip(products, images, strict=True)]
         with torch.no_grad():
             logits = self.network(
                 _tensor(placed),

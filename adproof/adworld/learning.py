@@ -156,12 +156,7 @@ def picture_loss(heads: dict[str, Tensor], truth: Targets, with_label: bool) -> 
     """Sum of the heads' losses, means over what is known."""
     any_reference = truth.present.sum(1).clamp(max=1)
     loss = F.binary_cross_entropy_with_logits(heads["present"], truth.present) * 4
-    loss = (
-        loss
-        + ((heads["height"] - truth.height).abs() * truth.present).sum()
-        / truth.present.sum().clamp_min(1)
-        * 3
-    )
+    loss = loss + ((heads["height"] - truth.height).abs() * truth.present).sum() / truth.present.sum().clamp_min(1) * 3
     loss = loss + (heads["horizon"][:, 0] - truth.horizon).clamp(-1, 1).abs().mean()
     loss = loss + (
         F.smooth_l1_loss(heads["drawn"][:, 0] + 4, truth.drawn, reduction="none") * any_reference
@@ -206,12 +201,7 @@ class Scenes:
         planes = self.drawn.planes(rows)
         tensors = torch.from_numpy(planes)
         beside = torch.from_numpy(
-            np.stack(
-                [
-                    reference_mask(p[7], self.drawn.truths[r].references)
-                    for p, r in zip(planes, rows, strict=True)
-                ]
-            )
+            np.stack([reference_mask(p[7], self.drawn.truths[r].references) for p, r in zip(planes, rows, strict=True)])
         )
         packed = torch.cat([tensors, beside[:, None]], 1)
         if train:

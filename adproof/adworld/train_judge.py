@@ -163,13 +163,9 @@ def _forget_unread_words(network: JudgeNet, scenes: Scenes) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenes", type=Path, help="folder of adproof.adworld.drawn --kind judge")
-    parser.add_argument(
-        "--held-out", type=Path, nargs="*", default=[], help="folders to measure on, first calibrates"
-    )
+    parser.add_argument("--held-out", type=Path, nargs="*", default=[], help="folders to measure on, first calibrates")
     parser.add_argument("--work", type=Path, required=True, help="resume file")
     parser.add_argument("--out", type=Path, required=True, help="the judge's folder")
     parser.add_argument("--steps", type=int, default=2000)

@@ -56,9 +56,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_sums(folder: Path, names: list[str]) -> None:
     """SHA256SUMS of the named files, in the format of sha256sum."""
-    lines = [
-        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in sorted(names)
-    ]
+    lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in sorted(names)]
     write_whole(folder / SUMS_FILE, "".join(lines).encode())
 
 
@@ -73,17 +71,13 @@ def check_sums(folder: Path) -> dict[str, str]:
         raise FileNotFoundError(
             f"{folder} has no {SUMS_FILE}: not a finished checkpoint; let the training that writes it end"
         )
-    sums = {
-        name: digest for digest, name in (line.split("  ", 1) for line in sums_path.read_text().splitlines())
-    }
+    sums = {name: digest for digest, name in (line.split("  ", 1) for line in sums_path.read_text().splitlines())}
     for name, digest in sums.items():
         path = folder / name
         if not path.is_file():
             raise ValueError(f"{path} is named in {SUMS_FILE} but missing: copy the whole folder again")
         if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            raise ValueError(
-                f"{path} is not what was written (its sha256 differs): copy the whole folder again"
-            )
+            raise ValueError(f"{path} is not what was written (its sha256 differs): copy the whole folder again")
     return sums
 
 
@@ -111,9 +105,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         tensors = load_file(path)
     except safetensors.SafetensorError as error:
-        raise ValueError(
-            f"{path} is not a safetensors file ({error}); pickles are not read, renamed or not"
-        ) from error
+        raise ValueError(f"{path} is not a safetensors file ({error}); pickles are not read, renamed or not") from error
     return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
 
 
@@ -224,9 +216,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict) or set(values) != set(_CONFIG_KEYS):
         raise ValueError(f"{path} must have exactly the keys {', '.join(_CONFIG_KEYS)}")
     if values["labels"] != list(LABELS):
-        raise ValueError(
-            f"{path} is of a network with other labels ({values['labels']}); ours are {list(LABELS)}"
-        )
+        raise ValueError(f"{path} is of a network with other labels ({values['labels']}); ours are {list(LABELS)}")
     return values
 
 

@@ -92,9 +92,7 @@ class RFNetData:
         if not (folder / "manifest.json").is_file():
             raise FileNotFoundError(f"{folder} has no manifest.json: it is not a finished dataset version")
         if not _parquet_files(folder):
-            raise FileNotFoundError(
-                f"{folder}/data has no Parquet file named train-*, validation-* or test-*"
-            )
+            raise FileNotFoundError(f"{folder}/data has no Parquet file named train-*, validation-* or test-*")
         return cls(None, folder)
 
     @property
@@ -149,16 +147,12 @@ class RFNetData:
             labels[row] = -1 if sample.label is None else sample.label
             splits[row] = SPLITS.index(split)
         if len(labels) and (labels.min() < 0 or labels.max() >= config.n_labels):
-            raise ValueError(
-                f"labels must lie in 0..{config.n_labels - 1}; found {sorted(set(labels.tolist()))}"
-            )
+            raise ValueError(f"labels must lie in 0..{config.n_labels - 1}; found {sorted(set(labels.tolist()))}")
         return Packed(planes, captions, labels, splits, self.digest)
 
 
 def _parquet_files(folder: Path) -> list[tuple[Path, str]]:
-    return [
-        (path, split) for split in SPLITS for path in sorted((folder / "data").glob(f"{split}-*.parquet"))
-    ]
+    return [(path, split) for split in SPLITS for path in sorted((folder / "data").glob(f"{split}-*.parquet"))]
 
 
 def _parquet_samples(path: Path) -> Iterator[RFNetSample]:

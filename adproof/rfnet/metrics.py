@@ -17,9 +17,7 @@ from adproof.labels import N_LABELS, Label
 Probabilities = NDArray[np.float32] | NDArray[np.float64]
 
 
-def confusion(
-    labels: NDArray[np.int64], predicted: NDArray[np.int64], n_labels: int = N_LABELS
-) -> NDArray[np.int64]:
+def confusion(labels: NDArray[np.int64], predicted: NDArray[np.int64], n_labels: int = N_LABELS) -> NDArray[np.int64]:
     """(C, C) int64 counts: row = true label, column = predicted one.
 
     Args:
@@ -56,9 +54,7 @@ def average_precision(positive: NDArray[np.bool_], scores: NDArray[np.floating[A
     return float(np.sum(np.diff(recall, prepend=0.0) * precision))
 
 
-def expected_calibration_error(
-    probabilities: Probabilities, labels: NDArray[np.int64], n_bins: int = 15
-) -> float:
+def expected_calibration_error(probabilities: Probabilities, labels: NDArray[np.int64], n_bins: int = 15) -> float:
     """Mean gap between confidence and accuracy of the most likely class, over equal bins of confidence.
 
     Args:

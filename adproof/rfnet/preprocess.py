@@ -127,11 +127,7 @@ def found_scale(product: NDArray[np.uint8], generated: NDArray[np.uint8]) -> flo
         for k, scale in enumerate(scales):
             placed = place_product(reduced, size, float(scale))
             opaque = placed[..., 3] >= 250
-            out[k] = (
-                np.abs(placed[..., :3][opaque].astype(np.int16) - image[opaque]).mean()
-                if opaque.any()
-                else 255
-            )
+            out[k] = np.abs(placed[..., :3][opaque].astype(np.int16) - image[opaque]).mean() if opaque.any() else 255
         return out
 
     coarse = np.arange(0.2, 0.97, 0.02)

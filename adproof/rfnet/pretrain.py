@@ -100,9 +100,7 @@ class TrunkStage(Stage):
         scene, alone = self.trunk(x).chunk(2)
         heads = self.picture(scene)
         loss = picture_loss(heads, truth, True)
-        return loss + 0.3 * F.cross_entropy(self.product(alone.flatten(1)).float(), truth.product), heads[
-            "label"
-        ]
+        return loss + 0.3 * F.cross_entropy(self.product(alone.flatten(1)).float(), truth.product), heads["label"]
 
 
 class NetworkStage(Stage):
@@ -189,9 +187,7 @@ def pretrain(
     else:
         stage, tokenizer = network_from(start, config, seed)
     rate = 1.5e-3 if start is None else 5e-4
-    run_stage(
-        stage, Scenes(drawn, tokenizer, worsened), steps[1], seed + 1, work / "network.safetensors", log, rate
-    )
+    run_stage(stage, Scenes(drawn, tokenizer, worsened), steps[1], seed + 1, work / "network.safetensors", log, rate)
     metrics: dict[str, Any] = {"seed": seed, "scenes": len(drawn), "steps": list(steps)}
     network = stage.network.eval()
     for name, others in held_out.items():
@@ -208,9 +204,7 @@ def pretrain(
 def main() -> None:
     import argparse
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenes", type=Path, help="folder of adproof.adworld.drawn")
     parser.add_argument("--held-out", type=Path, nargs="*", default=[], help="folders to measure on")
     parser.add_argument("--work", type=Path, required=True, help="resume files")

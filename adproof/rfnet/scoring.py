@@ -38,9 +38,7 @@ class Scorer:
     Raises: see load_checkpoint.
     """
 
-    def __init__(
-        self, folder: Path | str, device: str = "cpu", batch_size: int = 32, precision: str = "fp32"
-    ) -> None:
+    def __init__(self, folder: Path | str, device: str = "cpu", batch_size: int = 32, precision: str = "fp32") -> None:
         self.checkpoint = load_checkpoint(folder, device)
         self.key = self.checkpoint.sums[WEIGHTS_FILE]
         self.device = device
@@ -110,9 +108,7 @@ class Scorer:
             rows = list(new.values())
             pictures = {"product": unpack(planes[rows].to(self.device))["product"]}
             has_product = "product" in self.checkpoint.config.modalities
-            maps = (
-                self.network.encode_images(pictures)["product"] if has_product else ids.new_zeros(len(rows))
-            )
+            maps = self.network.encode_images(pictures)["product"] if has_product else ids.new_zeros(len(rows))
             captions = self.network.encode_caption(ids[rows])
             for place, key in enumerate(new):
                 self._products[key] = (maps[place], None if captions is None else captions[place])
@@ -139,9 +135,7 @@ class DifferentiableRFNet(nn.Module):
         """Stays in eval mode: running statistics and dropout must not move while a generator learns."""
         return super().train(False)
 
-    def forward(
-        self, product: Tensor, generated: Tensor, depth: Tensor, saliency: Tensor, ids: Tensor
-    ) -> Tensor:
+    def forward(self, product: Tensor, generated: Tensor, depth: Tensor, saliency: Tensor, ids: Tensor) -> Tensor:
         """Logits / temperature; softmax of them are the Scorer's probabilities.
 
         Args:

@@ -134,14 +134,8 @@ def start_network(config: TrainConfig, captions: list[str]) -> tuple[RFNet, Capt
         folder = files.shipped("rfnet_init") if config.init == "mini" else Path(config.init)
         start = files.load_checkpoint(folder)
         wanted = network.state_dict()
-        given = {
-            k: v for k, v in start.network.state_dict().items() if k in wanted and not k.startswith(_HEAD)
-        }
-        unfit = [
-            k
-            for k in wanted
-            if not k.startswith(_HEAD) and (k not in given or given[k].shape != wanted[k].shape)
-        ]
+        given = {k: v for k, v in start.network.state_dict().items() if k in wanted and not k.startswith(_HEAD)}
+        unfit = [k for k in wanted if not k.startswith(_HEAD) and (k not in given or given[k].shape != wanted[k].shape)]
         if unfit:
             raise ValueError(
                 f"the weights of {config.init!r} do not fit the network's settings (first: {unfit[0]}); "
@@ -181,9 +175,7 @@ class _Trainer:
         self.out = out
         self.train_rows = packed.indices("train")
         if not len(self.train_rows):
-            raise ValueError(
-                "the training split is empty: label some candidates and freeze a new dataset version"
-            )
+            raise ValueError("the training split is empty: label some candidates and freeze a new dataset version")
         self.steps_per_epoch = -(-len(self.train_rows) // config.batch_size)
         self.n_steps = self.steps_per_epoch * config.epochs
         self.network, self.tokenizer = start_network(config, [packed.captions[i] for i in self.train_rows])
@@ -252,9 +244,7 @@ class _Trainer:
         self._set_mode()
         return np.concatenate(parts), self.packed.labels[rows]
 
-    def run(
-        self, on_epoch: Callback | None, on_step: Callback | None, should_stop: Callable[[], bool] | None
-    ) -> None:
+    def run(self, on_epoch: Callback | None, on_step: Callback | None, should_stop: Callable[[], bool] | None) -> None:
         config, progress = self.config, self.progress
         self._set_mode()
         while progress.step < self.n_steps:
@@ -301,10 +291,7 @@ class _Trainer:
             "step": progress.step,
             "loss": progress.loss_sum / max(1, progress.loss_count),
             "learning_rate": rate,
-            "samples_per_s": progress.step
-            * len(self.train_rows)
-            / self.steps_per_epoch
-            / max(progress.seconds, 1e-9),
+            "samples_per_s": progress.step * len(self.train_rows) / self.steps_per_epoch / max(progress.seconds, 1e-9),
             "validation": figures,
         }
         progress.loss_sum, progress.loss_count = 0.0, 0
@@ -326,9 +313,7 @@ class _Trainer:
         if not path.is_file():
             return
         if files.read_about(path)["identity"] != self._identity():
-            raise ValueError(
-                f"{path} is of a training with other settings or data: give another folder or delete it"
-            )
+            raise ValueError(f"{path} is of a training with other settings or data: give another folder or delete it")
         about = files.read_state(path, self.network, self.optimizer)
         vars(self.progress).update(about["progress"])
 
@@ -428,9 +413,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train RFNet on a dataset version.")
     parser.add_argument("version", type=Path, help="dataset version folder (with manifest.json)")
     parser.add_argument("out", type=Path, help="checkpoint folder; an interrupted training there goes on")
-    parser.add_argument(
-        "--config", type=Path, help="JSON of TrainConfig settings that differ from the preset"
-    )
+    parser.add_argument("--config", type=Path, help="JSON of TrainConfig settings that differ from the preset")
     parser.add_argument("--paper", action="store_true", help="the paper's network and schedule (wants a GPU)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
