@@ -145,6 +145,15 @@ def test_fifty_labels_over_a_broken_connection_and_a_reload(desk, project):
     assert Counter(Annotation.objects.values_list("label", flat=True)) == dict.fromkeys(range(5), 10)
 
 
+def wait_until_held(page, held):
+    """The page has sent its request; that Playwright hears of it takes another moment."""
+    for _ in range(200):
+        if held:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("the answer was never sent")
+
+
 def test_an_answer_counts_as_saved_only_when_the_server_has_it(desk, project):
     fill(project, 5)
     page = desk()
@@ -152,6 +161,7 @@ def test_an_answer_counts_as_saved_only_when_the_server_has_it(desk, project):
     page.route(ANSWERS, lambda route: held.append(route))
     page.keyboard.press("1")
     page.wait_for_selector("text=0 saved, 1 sending")
+    wait_until_held(page, held)
     held[0].continue_()
     page.wait_for_selector("text=1 saved")
     assert standing() == 1
@@ -213,6 +223,7 @@ class TestUndo:
         page.wait_for_selector("text=2 sending")
         page.keyboard.press("z")
         page.wait_for_selector("text=1 sending")
+        wait_until_held(page, held)
         held[0].continue_()
         page.wait_for_selector("text=1 saved")
         wait_saved(page)
