@@ -110,14 +110,6 @@ def put_in_use(generator: Generator) -> None:
     generator.is_in_use = True
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What one part of a generation run draws: one entry per image."""
-
-    generator: Generator
-    items: list[dict[str, Any]]
-
-
 def seed_of(base: int, product: Product, prompt: Prompt, number: int, attempt: int = 1) -> int:
     """A seed for each image that depends on nothing but what is drawn: running a plan again draws the same."""
     text = f"{base}/{product.pk}/{prompt.pk}/{number}/{attempt}"

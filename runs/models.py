@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from django.conf import settings
 from django.db import models, transaction
@@ -209,10 +208,3 @@ class Outbox(models.Model):
 
     def __str__(self) -> str:
         return f"advance run {self.run_id}"
-
-
-def as_dict(run: Run) -> dict[str, Any]:
-    return {
-        "id": run.pk, "kind": run.kind, "title": run.title, "state": run.state, "stage": run.stage, "done": run.done,
-        "total": run.total, "result": run.result, "error": run.error, "seconds": run.seconds,
-    }  # fmt: skip

@@ -1,7 +1,6 @@
 """The worker's side of a run: claim the row, hand it to a child process, and see how that ends."""
 
 import json
-import logging
 import os
 import socket
 import subprocess
@@ -16,7 +15,6 @@ from django.conf import settings
 from runs.actions import hand_back, worker_lost
 from runs.models import Run
 
-log = logging.getLogger("runs.worker")
 _local = threading.local()
 _children: "weakref.WeakSet[Child]" = weakref.WeakSet()
 _stopping = threading.Event()
