@@ -7,9 +7,9 @@ the tables; the locks here (statements.py) only keep people from running into th
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -185,6 +185,7 @@ class _Writes:
     answers: list[tuple[Answer, str]] = field(default_factory=list)
     slots: list[int] = field(default_factory=list)
     closing: list[int] = field(default_factory=list)
+    raising: list[int] = field(default_factory=list)  # disputed: one more slot each
     touched: set[int] = field(default_factory=set)  # tasks whose candidate's consensus changes
 
 
@@ -251,6 +252,14 @@ class _TaskRow:
     overlap: int
     guidelines_version: int
     shows_prompt: bool
+    agree_at_least: int
+    overlap_most: int
+
+    def wants_one_more(self, votes: Sequence[int]) -> bool:
+        """Full, but its people disagree, and the project asks on."""
+        if not self.agree_at_least or self.overlap >= self.overlap_most:
+            return False
+        return max(Counter(votes).values()) < self.agree_at_least
 
 
 def _judge(person: int, answer: Answer, desk: _Desk, writes: _Writes, project_id: int | None) -> Outcome:
@@ -276,7 +285,11 @@ def _judge(person: int, answer: Answer, desk: _Desk, writes: _Writes, project_id
         desk.votes[task.candidate].append(answer.label)
         desk.standing[answer.task] += 1
         if desk.standing[answer.task] >= task.overlap:
-            writes.closing.append(answer.task)
+            if task.wants_one_more(desk.votes[task.candidate]):
+                writes.raising.append(answer.task)
+                desk.tasks[answer.task] = replace(task, overlap=task.overlap + 1)
+            else:
+                writes.closing.append(answer.task)
     return _outcome(answer, state)
 
 
@@ -324,6 +337,7 @@ def _write(cursor: Any, person: int, desk: _Desk, writes: _Writes, now: datetime
             ],
             "slots": writes.slots,
             "closing": writes.closing,
+            "raising": writes.raising,
             **consensus_columns(tallies),
         },
     )

@@ -24,7 +24,7 @@ class ReadOnly(ModelAdmin):
 
 @admin.register(Project)
 class ProjectAdmin(ModelAdmin):
-    list_display = ["name", "overlap", "lease_minutes", "shows_prompt", "is_paused", "created_at"]
+    list_display = ["name", "overlap", "agree_at_least", "lease_minutes", "shows_prompt", "is_paused", "created_at"]
     list_filter = ["is_paused"]
     search_fields = ["name"]
     # A project's tasks were made with its overlap; verdicts beside the picture are not shown yet.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
@@ -37,11 +38,25 @@ class Project(models.Model):
     shows_prompt = models.BooleanField(default=True)
     # RFNet's verdict beside the picture. Off: people must not be led. What was shown is stored with each annotation.
     assists = models.BooleanField(default=False)
+    # "Until two agree, at most five": a full task on whose candidate fewer than `agree_at_least` answers say the same
+    # gets one more slot, up to `overlap_most`. 0: the overlap is what it is.
+    agree_at_least = models.PositiveSmallIntegerField(default=0, validators=[MaxValueValidator(9)])
+    overlap_most = models.PositiveSmallIntegerField(default=5, validators=[MinValueValidator(1), MaxValueValidator(9)])
     is_paused = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        if self.agree_at_least and self.agree_at_least > self.overlap_most:
+            raise ValidationError(
+                {"agree_at_least": f"At most {self.overlap_most} people are asked: no more than that many can agree."}
+            )
+        if self.agree_at_least and self.overlap_most < self.overlap:
+            raise ValidationError(
+                {"overlap_most": f"Every task has {self.overlap} answers at least: ask for no fewer."}
+            )
 
 
 class TaskQuerySet(models.QuerySet):

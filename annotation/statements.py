@@ -61,7 +61,8 @@ ADD_SLOTS = """
 
 LOCK_TASKS = """
     WITH person AS MATERIALIZED (SELECT pg_advisory_xact_lock(%(lock)s, %(person)s))
-    SELECT t.id, t.project_id, t.candidate_id, t.overlap, project.guidelines_version, project.shows_prompt
+    SELECT t.id, t.project_id, t.candidate_id, t.overlap, project.guidelines_version, project.shows_prompt,
+        project.agree_at_least, project.overlap_most
     FROM person, annotation_task t
     JOIN annotation_project project ON project.id = t.project_id
     JOIN generation_candidate c ON c.id = t.candidate_id
@@ -107,6 +108,10 @@ WRITE_ANSWERS = f"""
         WHERE id = ANY(%(slots)s)
     ), closed AS (
         UPDATE annotation_task SET is_open = false WHERE id = ANY(%(closing)s)
+    ), raised AS (
+        UPDATE annotation_task SET overlap = overlap + 1 WHERE id = ANY(%(raising)s) RETURNING id, overlap
+    ), one_more AS (
+        INSERT INTO annotation_slot (task_id, number, is_filled) SELECT id, overlap - 1, false FROM raised
     )
     {_UPSERT_CONSENSUS}"""
 

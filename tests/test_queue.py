@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, connections, transaction
 from django.utils import timezone
 
@@ -392,3 +393,70 @@ class TestManyAtOnce:
             thread.join()
         assert results == ["saved"] * 8
         assert Annotation.objects.count() == 1
+
+
+class TestDisputes:
+    """A project may ask on: until two agree, at most five."""
+
+    @pytest.fixture
+    def task(self, project):
+        project.agree_at_least, project.overlap_most = 2, 4
+        project.save()
+        return fill(project, 1)[0]
+
+    def say(self, project, task, label):
+        user = User.objects.create(username=f"says-{User.objects.count()}", role="annotator")
+        assert leased(user, project) == [task.pk]
+        assert save(user, task.pk, label).status == "saved"
+        task.refresh_from_db()
+        return user
+
+    def test_two_who_agree_end_it(self, project, task):
+        for label in (1, 1):
+            self.say(project, task, label)
+        assert (task.is_open, task.overlap) == (False, 2)
+
+    def test_two_who_differ_bring_a_third(self, project, task):
+        for label in (1, 2):
+            self.say(project, task, label)
+        assert (task.is_open, task.overlap, task.slots.count()) == (True, 3, 3)
+        assert not Consensus.objects.get(candidate=task.candidate_id).is_complete
+        self.say(project, task, 2)
+        assert (task.is_open, task.overlap) == (False, 3)
+        consensus = Consensus.objects.get(candidate=task.candidate_id)
+        assert (consensus.label, consensus.is_complete) == (2, True)
+
+    def test_no_more_are_asked_than_the_project_allows(self, project, task):
+        for label in (0, 1, 2, 3):
+            self.say(project, task, label)
+        assert (task.is_open, task.overlap, task.slots.count()) == (False, 4, 4)
+
+    def test_an_answer_sent_twice_adds_one_slot_only(self, project, task):
+        self.say(project, task, 1)
+        user = User.objects.create(username="twice", role="annotator")
+        leased(user, project)
+        same = answer(task.pk, 2)
+        assert [save_annotations(user, [same])[0].status for _ in range(2)] == ["saved", "saved"]
+        assert task.slots.count() == 3
+
+    def test_an_undone_answer_leaves_the_task_open_for_another(self, project, task):
+        self.say(project, task, 1)
+        user = self.say(project, task, 2)
+        actions.undo(user, Annotation.objects.get(annotator=user).pk)
+        task.refresh_from_db()
+        assert (task.is_open, task.slots.count(), task.slots.filter(is_filled=True).count()) == (True, 3, 1)
+
+    def test_without_it_the_overlap_is_what_it_is(self, project):
+        task = fill(project, 1)[0]
+        for label in (1, 2):
+            self.say(project, task, label)
+        assert (task.is_open, task.overlap) == (False, 2)
+
+    @pytest.mark.parametrize(
+        ("overlap", "agree", "most"),
+        [(2, 5, 4), (5, 2, 4)],
+        ids=["more must agree than are asked", "fewer than at first"],
+    )
+    def test_numbers_that_contradict_each_other_are_refused_with_a_sentence(self, db, overlap, agree, most):
+        with pytest.raises(ValidationError, match="At most 4|at least"):
+            Project(name="odd", overlap=overlap, agree_at_least=agree, overlap_most=most).full_clean()
