@@ -52,7 +52,8 @@ def start_fit(user: Any = None) -> Run:
 def fit_if_due(every: int = REFIT_EVERY) -> Run | None:
     """Start a fit when `every` answers have come (or been taken back) since the last one began.
 
-    Called by pages and by the loop, not by a signal; costs two small queries however many answers there are.
+    Called by every worker once a minute, by the page and by the loop, not by a signal; costs two small queries
+    however many answers there are.
     """
     last = Run.objects.filter(kind=KIND).order_by("-id").first()
     if last is not None and not last.is_finished:

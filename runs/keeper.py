@@ -10,6 +10,7 @@ from django.utils import timezone
 from dramatiq import Broker, Middleware, Worker
 
 from runs.actions import deliver, send, worker_lost
+from runs.clock import Clock
 from runs.models import Outbox, Run, settle_parent
 
 log = logging.getLogger("runs.keeper")
@@ -46,9 +47,11 @@ class Keeper(Middleware):
         self.over.set()
 
     def _loop(self) -> None:
+        clock = Clock()
         while not self.over.wait(INTERVAL_S):
             try:
                 keep()
+                clock.tick()
             except Error:
                 log.warning("the database is away; trying again", exc_info=True)
                 connection.close()
