@@ -40,8 +40,16 @@ class Project(models.Model):
     assists = models.BooleanField(default=False)
     # "Until two agree, at most five": a full task on whose candidate fewer than `agree_at_least` answers say the same
     # gets one more slot, up to `overlap_most`. 0: the overlap is what it is.
-    agree_at_least = models.PositiveSmallIntegerField(default=0, validators=[MaxValueValidator(9)])
-    overlap_most = models.PositiveSmallIntegerField(default=5, validators=[MinValueValidator(1), MaxValueValidator(9)])
+    agree_at_least = models.PositiveSmallIntegerField(
+        default=0,
+        validators=[MaxValueValidator(9)],
+        help_text="Ask one more person while fewer than so many agree. 0: never.",
+    )
+    overlap_most = models.PositiveSmallIntegerField(
+        default=5,
+        validators=[MinValueValidator(1), MaxValueValidator(9)],
+        help_text="Never ask more people than this about one task.",
+    )
     is_paused = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
