@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from adproof.aggregation.agreement import cohen_kappas, krippendorff_alpha, percent_agreement
+from adproof.aggregation.agreement import cohen_kappas, fleiss_kappa, krippendorff_alpha, percent_agreement
 from adproof.aggregation.dawid_skene import DawidSkene
 from adproof.aggregation.majority import majority
 from adproof.aggregation.votes import codes
@@ -254,3 +254,35 @@ class TestAgreement:
             theirs = metrics.cohen_kappa_score([by_person[a][i] for i in shared], [by_person[b][i] for i in shared])
             assert kappa == pytest.approx(theirs)
         assert len(cohen_kappas(items, people, labels, 4, min_shared=1000).kappa) == 0
+
+
+class TestFleiss:
+    # Ten subjects, fourteen raters, five categories: a published worked example, kappa 0.210.
+    TABLE = np.array([
+        [0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1],
+        [7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7],
+    ])  # fmt: skip
+
+    def votes(self):
+        labels = np.concatenate([np.repeat(np.arange(5), row) for row in self.TABLE])
+        return np.repeat(np.arange(10), 14), np.tile(np.arange(14), 10), labels
+
+    def test_a_published_example(self):
+        assert fleiss_kappa(*self.votes(), 5) == pytest.approx(0.210, abs=5e-4)
+
+    def test_the_order_of_votes_and_the_names_of_annotators_do_not_matter(self):
+        items, people, labels = self.votes()
+        order = np.random.default_rng(0).permutation(labels.size)
+        given = fleiss_kappa(items[order] * 7, people[order] + 100, labels[order], 5)
+        assert given == pytest.approx(fleiss_kappa(items, people, labels, 5))
+
+    def test_full_agreement_is_one_and_one_label_only_tells_nothing(self):
+        items, people = np.repeat(np.arange(4), 3), np.tile(np.arange(3), 4)
+        assert fleiss_kappa(items, people, np.repeat([0, 1, 2, 1], 3), 3) == 1
+        assert np.isnan(fleiss_kappa(items, people, np.zeros(12, dtype=int), 3))
+        assert np.isnan(fleiss_kappa([], [], [], 3))
+
+    @pytest.mark.parametrize("items", [[0, 0, 1], [0, 1, 2]], ids=["unequal", "one each"])
+    def test_items_of_unequal_or_single_votes_are_refused_and_the_other_measure_named(self, items):
+        with pytest.raises(ValueError, match="krippendorff_alpha"):
+            fleiss_kappa(items, [0, 1, 2], [0, 1, 0], 2)

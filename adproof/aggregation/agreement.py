@@ -126,6 +126,30 @@ def percent_agreement(items: ArrayLike, annotators: ArrayLike, labels: ArrayLike
     return float((agreeing / (n_votes * (n_votes - 1))).mean())
 
 
+def fleiss_kappa(items: ArrayLike, annotators: ArrayLike, labels: ArrayLike, n_classes: int) -> float:
+    """Fleiss' kappa: agreement beyond chance when every item has the same number of votes, whoever gave them.
+
+    Source: Fleiss, "Measuring nominal scale agreement among many raters", Psychological Bulletin 76 (1971), eq. 7. With
+    votes of unequal number krippendorff_alpha is the measure.
+    Args: items, annotators: (V,) integers, any ids. labels: (V,) integers in 0..n_classes-1.
+    Returns: -1..1; nan when there are no votes, or all are for one label.
+    Raises: ValueError: items differ in their number of votes, or have only one; see also Votes.of.
+    """
+    counts = Votes.of(items, annotators, labels, n_classes).counts
+    if not counts.size:
+        return float("nan")
+    n_votes = counts.sum(axis=1)
+    n = int(n_votes[0])
+    if n < 2 or (n_votes != n).any():
+        raise ValueError(
+            f"Fleiss' kappa wants the same number of votes, two or more, on every item: here {n_votes.min()} to "
+            f"{n_votes.max()}. Use krippendorff_alpha."
+        )
+    observed = ((counts * (counts - 1)).sum(axis=1) / (n * (n - 1))).mean()
+    expected = ((counts.sum(axis=0) / counts.sum()) ** 2).sum()
+    return float((observed - expected) / (1 - expected)) if expected < 1 else float("nan")
+
+
 def cohen_kappas(
     items: ArrayLike, annotators: ArrayLike, labels: ArrayLike, n_classes: int, *, min_shared: int = 1
 ) -> PairKappas:
