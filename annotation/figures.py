@@ -29,6 +29,11 @@ def progress() -> list[dict[str, Any]]:
     return rows
 
 
+def progress_of(project: Project) -> dict[str, Any]:
+    row = project.tasks.aggregate(total=Count("id"), open=Count("id", filter=Q(is_open=True)))
+    return {"total": row["total"], "done": row["total"] - row["open"], **_share(row)}
+
+
 def _share(row: dict[str, int]) -> dict[str, float]:
     return {"share": (row["total"] - row["open"]) / row["total"] if row["total"] else 0.0}
 

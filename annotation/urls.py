@@ -1,10 +1,15 @@
 from django.urls import path
 
-from annotation import views
+from annotation import manage_views, views
 
 urlpatterns = [
     path("desk/", views.desk, name="desk"),
     path("guidelines/", views.guidelines, name="guidelines"),
+    path("projects/", manage_views.projects, name="projects"),
+    path("projects/new/", manage_views.project_create, name="project_create"),
+    path("projects/<int:pk>/", manage_views.project, name="project"),
+    path("projects/<int:pk>/pause/", manage_views.project_pause, name="project_pause"),
+    path("projects/<int:pk>/ask-on/", manage_views.project_ask_on, name="project_ask_on"),
     path("quality/", views.quality_page, name="quality"),
     path("quality/refit/", views.refit, name="quality-refit"),
     path("quality/fit/", views.fit_status, name="quality-fit"),

@@ -28,7 +28,13 @@ SECTIONS: list[tuple[Place, list[Place]]] = [
     ),
     (Place("Candidates", "candidates", "see_candidates", ("candidate", "generate")), []),
     (Place("Label", "desk", "label"), []),
-    (Place("Quality", "quality", "see_quality"), []),
+    (
+        Place("Quality", "quality", "see_quality"),
+        [
+            Place("Quality", "quality", "see_quality"),
+            Place("Projects", "projects", "see_quality", ("project", "project_create")),
+        ],
+    ),
     (Place("Datasets", "datasets", "freeze_datasets", ("dataset",)), []),
     (
         Place("Training", "trainings", "train"),
