@@ -54,6 +54,7 @@ class Answer:
     label: int
     seconds: float
     view: str = "generated"
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def release(user: Any, task_ids: Sequence[int]) -> int:
 
 def count_left(user: Any, project: Project, most: int = COUNT_AT_MOST, now: datetime | None = None) -> int:
     """Tasks this person could still take, counted up to `most`."""
-    values = {"person": user.pk, "project": project.pk, "now": now or timezone.now(), "most": most}
+    values = {"person": user.pk, "project": project.pk, "now": now or timezone.now(), "window": most}
     with connection.cursor() as cursor:
         cursor.execute(statements.COUNT_LEFT, values)
         return cursor.fetchone()[0]
@@ -335,6 +336,7 @@ def _write(cursor: Any, person: int, desk: _Desk, writes: _Writes, now: datetime
                 json.dumps({"prompt": task.shows_prompt, "view": answer.view})
                 for task, answer in zip(tasks, answers, strict=True)
             ],
+            "details": [json.dumps(answer.details) for answer in answers],
             "slots": writes.slots,
             "closing": writes.closing,
             "raising": writes.raising,

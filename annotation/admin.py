@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
+from annotation.guidelines import record_guidelines
 from annotation.models import Annotation, AnnotatorQuality, Consensus, Flag, Project, Task
 
 
@@ -32,9 +33,12 @@ class ProjectAdmin(ModelAdmin):
     exclude = ["assists"]
 
     def save_model(self, request: HttpRequest, obj: Project, form: Any, change: bool) -> None:
-        if change and "guidelines" in form.changed_data:
+        new_text = not change or "guidelines" in form.changed_data
+        if change and new_text:
             obj.guidelines_version += 1
         super().save_model(request, obj, form, change)
+        if new_text:
+            record_guidelines(obj, request.user)
 
 
 @admin.register(Task)

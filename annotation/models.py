@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -38,6 +39,10 @@ class Project(models.Model):
     shows_prompt = models.BooleanField(default=True)
     # RFNet's verdict beside the picture. Off: people must not be led. What was shown is stored with each annotation.
     assists = models.BooleanField(default=False)
+    # Lets annotators add secondary defects and a marker on the defect's place.
+    asks_details = models.BooleanField(default=False)
+    # Of the tasks handed out, the share whose label is known already and that measure the annotator.
+    gold_percent = models.PositiveSmallIntegerField(default=0, validators=[MaxValueValidator(50)])
     # "Until two agree, at most five": a full task on whose candidate fewer than `agree_at_least` answers say the same
     # gets one more slot, up to `overlap_most`. 0: the overlap is what it is.
     agree_at_least = models.PositiveSmallIntegerField(
@@ -67,6 +72,36 @@ class Project(models.Model):
             )
 
 
+class Guidelines(models.Model):
+    """One version of a project's guidelines. Never changed: an edit is a new version."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="guidelines_versions", db_index=False)
+    version = models.PositiveIntegerField()
+    text = models.TextField(blank=True)
+    # Own example candidates by label, {"0": [candidate id, ...]}; labels without any show the built-in ones.
+    examples = models.JSONField(default=dict, blank=True)
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "version"], name="guidelines_version_once")]
+        verbose_name_plural = "guidelines"
+
+    def __str__(self) -> str:
+        return f"{self.project}, version {self.version}"
+
+
+class Team(models.Model):
+    """People of one skill, or a few named ones: tasks reserved for a team go to its members only."""
+
+    name = models.CharField(max_length=120, unique=True)
+    members = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="teams", blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class TaskQuerySet(models.QuerySet):
     def open(self) -> TaskQuerySet:
         return self.filter(is_open=True)
@@ -86,6 +121,13 @@ class Task(models.Model):
     acquisition_score = models.FloatField(null=True, blank=True)
     inclusion_probability = models.FloatField(null=True, blank=True)
     round_number = models.PositiveIntegerField(default=0)
+    # Reserved for its members. Empty: for everybody.
+    team = models.ForeignKey(
+        Team, null=True, blank=True, on_delete=models.PROTECT, related_name="tasks", db_index=False
+    )
+    # Its label is known (Gold). Never in the queue (is_open is false): annotation.actions mixes it in, and gives each
+    # annotator a slot of their own, so its overlap is no limit.
+    is_gold = models.BooleanField(default=False)
     # Needs more answers. Kept by annotation.actions, in the same transaction as the answer.
     is_open = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -98,12 +140,40 @@ class Task(models.Model):
             models.CheckConstraint(condition=Q(overlap__gte=1, overlap__lte=9), name="task_overlap_in_range"),
         ]
         indexes = [
-            models.Index(fields=["project", "-priority", "tie"], condition=Q(is_open=True), name="task_queue"),
+            # Two indexes: with "team is null" as a key Postgres would not know that the rest is in order.
+            models.Index(
+                fields=["project", "-priority", "tie"], condition=Q(is_open=True, team=None), name="task_queue"
+            ),
+            models.Index(
+                fields=["project", "team", "-priority", "tie"],
+                condition=Q(is_open=True, team__isnull=False),
+                name="task_queue_of_team",
+            ),
+            models.Index(fields=["project", "id"], condition=Q(is_gold=True), name="task_gold"),
             models.Index(fields=["project", "round_number"], name="task_round"),
         ]
 
     def __str__(self) -> str:
         return f"task {self.pk}"
+
+
+class Gold(models.Model):
+    """The known label of a task, and why it is that one."""
+
+    task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="gold")
+    label = models.PositiveSmallIntegerField(choices=LABEL_CHOICES)
+    reason = models.CharField(max_length=500, blank=True)
+    # Retired gold is handed out no more; its answers go on counting for their annotators.
+    is_retired = models.BooleanField(default=False)
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name_plural = "gold"
+        constraints = [models.CheckConstraint(condition=Q(label__lte=4), name="gold_label_known")]
+
+    def __str__(self) -> str:
+        return f"{self.get_label_display()} is the gold of task {self.task_id}"
 
 
 class Slot(models.Model):
@@ -140,12 +210,13 @@ class AnnotationQuerySet(models.QuerySet):
 
 
 class Annotation(models.Model):
-    """One person's label of one candidate. Never changed: an undo or a correction only alters its state."""
+    """One person's label of one candidate. Never changed: an undo or a review only alters its state."""
 
     class State(models.TextChoices):
         STANDING = "standing", "Counts"
         UNDONE = "undone", "Taken back"
         SUPERSEDED = "superseded", "Replaced by a review"
+        SENT_BACK = "sent_back", "Sent back by a reviewer"
         SURPLUS = "surplus", "Came after the task was full"
 
     # Made by the browser, so that sending twice is safe.
@@ -161,6 +232,9 @@ class Annotation(models.Model):
     guidelines_version = models.PositiveIntegerField(default=1)
     # What the annotator could see beside the picture: {"prompt": true, "verdict": null, "view": "generated"}.
     shown = models.JSONField(default=dict)
+    # What else was said, if the project asks: {"secondary": [1, 3], "marker": [0.4, 0.7]} (labels; x, y as shares of
+    # the picture's width and height).
+    details = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=timezone.now)
     undone_at = models.DateTimeField(null=True, blank=True)
 
@@ -236,16 +310,22 @@ class Consensus(models.Model):
     candidate = models.OneToOneField("generation.Candidate", on_delete=models.CASCADE, related_name="consensus")
     label = models.PositiveSmallIntegerField(choices=LABEL_CHOICES)
     posterior = models.JSONField()  # five probabilities
-    method = models.CharField(max_length=20)  # "majority" until the next fit, then "dawid-skene"
+    # "majority" until the first fit, then "dawid-skene" or "crowdlab"; "review": a reviewer decided, and no fit alters it.
+    method = models.CharField(max_length=20)
     annotation_count = models.PositiveSmallIntegerField()
     agreement = models.FloatField()  # share of its annotations that gave the consensus label
     is_complete = models.BooleanField(default=False)  # has as many answers as its task needs
+    # ActiveLab: the lower, the more one further label is worth. Written by the fit.
+    activelab_score = models.FloatField(null=True, blank=True)
+    # CROWDLAB: the probability that the label is right, where RFNet's out-of-sample verdict is known.
+    crowdlab_quality = models.FloatField(null=True, blank=True)
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         indexes = [
             models.Index(fields=["label", "-id"], name="consensus_label"),
-            models.Index(fields=["agreement"], name="consensus_agreement"),
+            models.Index(fields=["agreement", "candidate"], name="consensus_agreement"),
+            models.Index(fields=["activelab_score", "candidate"], name="consensus_activelab"),
         ]
 
     def __str__(self) -> str:
@@ -261,7 +341,174 @@ class AnnotatorQuality(models.Model):
     accuracy = models.FloatField()  # expected share of right labels under the consensus mixture
     agreement = models.FloatField()  # share of their answers that equal the consensus
     median_seconds = models.FloatField()
+    gold_count = models.PositiveIntegerField(default=0)
+    gold_right = models.PositiveIntegerField(default=0)
     updated_at = models.DateTimeField(auto_now=True)
 
     def __str__(self) -> str:
         return f"{self.annotator}: {self.accuracy:.0%}"
+
+
+class Decision(models.Model):
+    """What a reviewer decided about one candidate. The history of reviews: rows are only ever added."""
+
+    class Action(models.TextChoices):
+        CONFIRMED = "confirmed", "Confirmed"  # the consensus as it was
+        CHANGED = "changed", "Changed"
+        SENT_BACK = "sent_back", "Sent back"
+        WITHDRAWN = "withdrawn", "Withdrawn"  # the decision before: the annotators' consensus counts again
+
+    # Made by the browser, so that sending twice is safe.
+    id = models.UUIDField(primary_key=True, editable=False)
+    candidate = models.ForeignKey("generation.Candidate", on_delete=models.PROTECT, related_name="decisions")
+    reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="decisions")
+    action = models.CharField(max_length=10, choices=Action.choices)
+    label = models.PositiveSmallIntegerField(choices=LABEL_CHOICES, null=True, blank=True)
+    comment = models.CharField(max_length=1000, blank=True)
+    # "review" or "grid".
+    made_in = models.CharField(max_length=10, default="review")
+    # The consensus and everyone's standing answers at that moment.
+    before = models.JSONField(default=dict)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(label=None) | Q(label__lte=4), name="decision_label_known")]
+        indexes = [models.Index(fields=["-created_at", "-id"], name="decision_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.get_action_display()} by {self.reviewer_id}"
+
+
+class SentBack(models.Model):
+    """A reviewer asks this annotator to look again: their slot is held for them, and the desk shows it first."""
+
+    annotation = models.OneToOneField(Annotation, on_delete=models.CASCADE, related_name="sent_back")
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="sent_back", db_index=False)
+    annotator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="sent_back", db_index=False
+    )
+    decision = models.ForeignKey(Decision, on_delete=models.CASCADE, related_name="sent_back")
+    comment = models.CharField(max_length=1000, blank=True)
+    answered_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["annotator", "task"], condition=Q(answered_at=None), name="sent_back_waiting")]
+        verbose_name_plural = "sent back"
+
+    def __str__(self) -> str:
+        return f"task {self.task_id} sent back to {self.annotator_id}"
+
+
+class SavedFilter(models.Model):
+    """A named filter of the label browser."""
+
+    name = models.CharField(max_length=120)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_filters")
+    query = models.JSONField()
+    is_shared = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["owner", "name"], name="saved_filter_named_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Snapshot(models.Model):
+    """The candidates that a filter matched at one moment: what a bulk action or a grid works on, whatever changes."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="snapshots")
+    query = models.JSONField()
+    candidates = ArrayField(models.BigIntegerField())
+    count = models.PositiveIntegerField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.count} candidates"
+
+
+class DeskSettings(models.Model):
+    """What a person chose at the desk: {"label-0": "1", "skip": "s", ...}; empty means the usual keys."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="desk_settings")
+    keys = models.JSONField(default=dict)
+
+    class Meta:
+        verbose_name_plural = "desk settings"
+
+    def __str__(self) -> str:
+        return f"the desk of {self.user_id}"
+
+
+class Pair(models.Model):
+    """Two candidates of one product: which would you rather use?"""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="pairs", db_index=False)
+    first = models.ForeignKey("generation.Candidate", on_delete=models.PROTECT, related_name="+")
+    second = models.ForeignKey("generation.Candidate", on_delete=models.PROTECT, related_name="+")
+    overlap = models.PositiveSmallIntegerField(default=3)
+    tie = models.FloatField(default=a_random_key)
+    is_open = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "first", "second"], name="pair_once"),
+            models.CheckConstraint(condition=Q(first__lt=models.F("second")), name="pair_ordered"),
+            models.CheckConstraint(condition=Q(overlap__gte=1, overlap__lte=9), name="pair_overlap_in_range"),
+        ]
+        indexes = [models.Index(fields=["project", "tie"], condition=Q(is_open=True), name="pair_queue")]
+
+    def __str__(self) -> str:
+        return f"pair {self.pk}"
+
+
+class PairSlot(models.Model):
+    """One place for one person's preference: what Slot is to a task."""
+
+    pair = models.ForeignKey(Pair, on_delete=models.CASCADE, related_name="slots", db_index=False)
+    number = models.PositiveSmallIntegerField()
+    annotator = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    lease_until = models.DateTimeField(null=True)
+    is_filled = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["pair", "number"], name="pair_slot_numbered_once"),
+            models.UniqueConstraint(fields=["pair", "annotator"], name="pair_slot_one_per_person"),
+            models.CheckConstraint(
+                condition=Q(is_filled=False) | Q(annotator__isnull=False), name="pair_slot_filled_by_somebody"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"slot {self.number} of pair {self.pair_id}"
+
+
+class Preference(models.Model):
+    """Which of a pair one person would rather use."""
+
+    class Choice(models.TextChoices):
+        FIRST = "first", "The first"
+        SECOND = "second", "The second"
+        TIE = "tie", "Neither more than the other"
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    pair = models.ForeignKey(Pair, on_delete=models.PROTECT, related_name="preferences", db_index=False)
+    annotator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="preferences")
+    choice = models.CharField(max_length=6, choices=Choice.choices)
+    first_was_left = models.BooleanField()
+    seconds = models.FloatField()
+    is_undone = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["pair", "annotator"], condition=Q(is_undone=False), name="preference_one_standing"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_choice_display()} of pair {self.pair_id}"
