@@ -7,6 +7,7 @@ the tables; the locks here (statements.py) only keep people from running into th
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,12 +21,13 @@ from django.utils import timezone
 
 from annotation import statements
 from annotation.consensus import Tally, tally
-from annotation.models import Annotation, Consensus, Flag, Handout, Project, Skip, Slot, Task
+from annotation.models import Annotation, Consensus, Flag, Handout, Project, SentBack, Skip, Slot, Task
 from generation.actions import flag_unsuitable
 from generation.models import Product
 
 STANDING, SURPLUS, UNDONE = Annotation.State.STANDING, Annotation.State.SURPLUS, Annotation.State.UNDONE
 FLAGGED = "Flagged at the desk"
+SENT_BACK_DAYS = 7  # how long a task that was sent back waits for its annotator
 COUNT_AT_MOST = 300  # of what is left for somebody: more is "300+"
 _CHUNK = 1000
 
@@ -99,47 +101,94 @@ def add_tasks(project: Project, picks: Iterable[Pick], round_number: int = 0) ->
 def lease(user: Any, project: Project, count: int, now: datetime | None = None) -> list[Slot]:
     """Up to `count` tasks this person has not judged, held for them for the project's lease time.
 
-    In queue order; each slot comes with its task, candidate and product loaded. Empty when the project is
-    paused or nothing is left.
+    First what reviewers sent back to them (`slot.comment` says what about), then the queue in its order with gold
+    mixed in at random places. Each slot comes with its task, candidate and product loaded. Empty when the project
+    is paused or nothing is left.
     """
     if project.is_paused or count < 1:
         return []
     now = now or timezone.now()
     values = {
-        "lock": statements.PERSON_LOCK, "person": user.pk, "project": project.pk, "now": now, "count": count,
+        "lock": statements.PERSON_LOCK, "person": user.pk, "project": project.pk, "now": now,
         "until": now + timedelta(minutes=project.lease_minutes),
     }  # fmt: skip
-    ids: list[int] = []
-    # Others may be taking the head of the queue at this moment: then look further down.
-    for window in (count + 64, 8 * count + 512, 64 * count + 4096):
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(statements.LOCK_PERSON, values)
-            cursor.execute(statements.LEASE, {**values, "window": window})
-            seen, ids = cursor.fetchone()
-        if ids or not seen:
-            break
-    if not ids:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statements.LOCK_PERSON, values)
+        cursor.execute(statements.LEASE_SENT_BACK, {**values, "count": count})
+        back = cursor.fetchone()[0]
+        count -= len(back)
+        gold = _lease_gold(cursor, user, project, values, count)
+        queued = _lease_queued(cursor, values, count - len(gold))
+    if not (back or gold or queued):
         return []
-    return list(
-        Slot.objects.filter(pk__in=ids)
-        .select_related("task__candidate__product")
-        .order_by("-task__priority", "task__tie")
-    )
+    rows = Slot.objects.filter(pk__in=[*back, *gold, *queued]).select_related("task__candidate__product")
+    by_id = {slot.pk: slot for slot in rows.order_by("-task__priority", "task__tie")}
+    first = [by_id[pk] for pk in back if pk in by_id]
+    order = [slot for pk, slot in by_id.items() if pk not in back and pk not in gold]
+    for pk in gold:
+        if pk in by_id:
+            order.insert(random.randint(0, len(order)), by_id[pk])
+    _attach_comments(user, first)
+    return first + order
+
+
+def _lease_queued(cursor: Any, values: dict[str, Any], count: int) -> list[int]:
+    # Others may be taking the head of the queue at this moment: then look further down.
+    for window in (count + 64, 8 * count + 512, 64 * count + 4096) if count > 0 else ():
+        cursor.execute(statements.LEASE, {**values, "count": count, "window": window})
+        seen, ids = cursor.fetchone()
+        if ids or not seen:
+            return ids
+    return []
+
+
+def _lease_gold(cursor: Any, user: Any, project: Project, values: dict[str, Any], count: int) -> list[int]:
+    """Gold for its share of `count` tasks; none when the queue has nothing else, for then it would be known as gold."""
+    wanted = sum(random.random() * 100 < project.gold_percent for _ in range(count))
+    if not wanted or not count_left(user, project, most=1, now=values["now"]):
+        return []
+    cursor.execute(statements.LEASE_GOLD, {**values, "count": wanted})
+    return cursor.fetchone()[0]
+
+
+def _attach_comments(user: Any, slots: Sequence[Slot]) -> None:
+    if slots:
+        rows = SentBack.objects.filter(annotator=user, task_id__in=[slot.task_id for slot in slots], answered_at=None)
+        comments = dict(rows.values_list("task_id", "comment"))
+        for slot in slots:
+            slot.comment = comments.get(slot.task_id)
 
 
 def renew(user: Any, task_ids: Sequence[int], now: datetime | None = None) -> list[int]:
     """Hold these leases for longer; returns the tasks still held (not those that went to others)."""
     now = now or timezone.now()
-    with connection.cursor() as cursor:
-        cursor.execute(statements.RENEW, {"person": user.pk, "tasks": list(task_ids), "now": now})
-        return [task for (task,) in cursor.fetchall()]
+    with transaction.atomic(), connection.cursor() as cursor:
+        values = {"person": user.pk, "tasks": list(task_ids), "now": now}
+        cursor.execute(statements.RENEW, values)
+        held = [task for (task,) in cursor.fetchall()]
+        cursor.execute(statements.RENEW_SENT_BACK, values)
+    return held
 
 
 def release(user: Any, task_ids: Sequence[int]) -> int:
-    """Give leases back, for others to take at once; returns how many were held."""
-    return Slot.objects.filter(annotator=user, task_id__in=task_ids, is_filled=False).update(
-        annotator=None, lease_until=None
-    )
+    """Give leases back, for others to take at once; returns how many were held.
+
+    What a reviewer sent back stays this person's, and is shown to them again.
+    """
+    with transaction.atomic():
+        back = SentBack.objects.filter(annotator=user, task_id__in=task_ids, answered_at=None)
+        kept = list(back.values_list("task_id", flat=True))
+        if kept:
+            back.update(shown_until=None)
+        slots = Slot.objects.filter(annotator=user, task_id__in=task_ids, is_filled=False)
+        freed = slots.exclude(task_id__in=kept).update(annotator=None, lease_until=None)
+    return freed + len(kept)
+
+
+def _give_up(user: Any, task: Task, now: datetime) -> None:
+    """Skipped or flagged: whoever sent it back to this person will not hear from them."""
+    SentBack.objects.filter(annotator=user, task=task, answered_at=None).update(answered_at=now)
+    release(user, [task.pk])
 
 
 def count_left(user: Any, project: Project, most: int = COUNT_AT_MOST, now: datetime | None = None) -> int:
@@ -148,6 +197,13 @@ def count_left(user: Any, project: Project, most: int = COUNT_AT_MOST, now: date
     with connection.cursor() as cursor:
         cursor.execute(statements.COUNT_LEFT, values)
         return cursor.fetchone()[0]
+
+
+def left_to_tell(user: Any, project: Project, now: datetime | None = None) -> int:
+    """What the annotator is told is left. Where gold is mixed in, rounded up to tens, so that a count which does not
+    fall with the task handed out gives no gold away."""
+    left = count_left(user, project, now=now)
+    return -(-left // 10) * 10 if project.gold_percent else left
 
 
 def _take_back(user: Any, task: Task, now: datetime) -> datetime | None:
@@ -255,6 +311,7 @@ class _TaskRow:
     shows_prompt: bool
     agree_at_least: int
     overlap_most: int
+    is_gold: bool
 
     def wants_one_more(self, votes: Sequence[int]) -> bool:
         """Full, but its people disagree, and the project asks on."""
@@ -285,7 +342,8 @@ def _judge(person: int, answer: Answer, desk: _Desk, writes: _Writes, project_id
         writes.touched.add(answer.task)
         desk.votes[task.candidate].append(answer.label)
         desk.standing[answer.task] += 1
-        if desk.standing[answer.task] >= task.overlap:
+        # Gold is asked of everybody, and never in the queue.
+        if desk.standing[answer.task] >= task.overlap and not task.is_gold:
             if task.wants_one_more(desk.votes[task.candidate]):
                 writes.raising.append(answer.task)
                 desk.tasks[answer.task] = replace(task, overlap=task.overlap + 1)
@@ -377,9 +435,19 @@ def undo(user: Any, annotation_id: UUID, now: datetime | None = None) -> datetim
             answer.save(update_fields=["state", "undone_at"])
             if stood:
                 Slot.objects.filter(task=task, annotator=user).update(is_filled=False)
-                Task.objects.filter(pk=task.pk).update(is_open=True)
+                Task.objects.filter(pk=task.pk, is_gold=False).update(is_open=True)
                 _recount(task, now)
-        return _take_back(user, task, now)
+        until = _take_back(user, task, now)
+        _ask_again(user, task, answer, until, now)
+        return until
+
+
+def _ask_again(user: Any, task: Task, answer: Annotation, until: datetime | None, now: datetime) -> None:
+    """The answer just undone was given to a reviewer's comment: that still waits for one."""
+    back = SentBack.objects.filter(annotator=user, task=task, answered_at=answer.created_at)
+    if until is not None and back.update(answered_at=None, shown_until=until):
+        held = now + timedelta(days=SENT_BACK_DAYS)
+        Slot.objects.filter(task=task, annotator=user, is_filled=False).update(lease_until=held)
 
 
 def _lock_task(user: Any, tasks: Any) -> Task | None:
@@ -397,7 +465,9 @@ def _lock_task(user: Any, tasks: Any) -> Task | None:
 def _recount(task: Task, now: datetime) -> None:
     labels = list(Annotation.objects.standing().filter(candidate_id=task.candidate_id).values_list("label", flat=True))
     if not labels:
-        Consensus.objects.filter(candidate_id=task.candidate_id).delete()
+        row = Consensus.objects.filter(candidate_id=task.candidate_id)
+        row.exclude(method="review").delete()
+        row.update(annotation_count=0)
         return
     columns = consensus_columns([tally(task.candidate_id, labels, task.overlap)])
     with connection.cursor() as cursor:
@@ -414,7 +484,7 @@ def skip(user: Any, task_id: int) -> None:
         if Annotation.objects.standing().filter(task=task, annotator=user).exists():
             raise Refused("You have answered this task already: undo that answer first.")
         Skip.objects.get_or_create(task=task, annotator=user)
-        release(user, [task_id])
+        _give_up(user, task, timezone.now())
 
 
 def take_back_skip(user: Any, task_id: int, now: datetime | None = None) -> datetime | None:
@@ -431,7 +501,7 @@ def flag(user: Any, task_id: int, reason: str = "") -> Product:
         task = _handed_task(user, task_id)
         product = Product.objects.select_for_update().get(pk=task.candidate.product_id)
         Flag.objects.get_or_create(product=product, annotator=user, defaults={"task": task, "reason": reason[:200]})
-        release(user, [task_id])
+        _give_up(user, task, timezone.now())
         if not product.unsuitable:
             flag_unsuitable(product, f"{FLAGGED} by {user.username}" + (f": {reason}" if reason else ""))
     return product

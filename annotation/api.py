@@ -88,7 +88,7 @@ def lease(request: Request) -> Response:
         raise NotFound("There is no such project.")
     now = timezone.now()
     slots = actions.lease(request.user, project, asked["count"], now)
-    left = actions.count_left(request.user, project, now=now)
+    left = actions.left_to_tell(request.user, project, now)
     today_from = max(asked.get("today_from", _midnight(now)), now - timedelta(days=1))
     return Response(
         {
@@ -131,6 +131,7 @@ def _task(slot: Slot, project: Project, url_name: str) -> dict[str, Any]:
         "product": {"id": product.pk, "title": product.title, "description": product.description},
         "image_scale": candidate.image_scale,
         "prompt": candidate.prompt_text if project.shows_prompt else None,
+        "comment": getattr(slot, "comment", None),
     }
 
 

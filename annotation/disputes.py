@@ -17,7 +17,7 @@ _DISPUTED = """
     JOIN annotation_project project ON project.id = t.project_id
     JOIN generation_candidate c ON c.id = t.candidate_id
     JOIN generation_product p ON p.id = c.product_id
-    WHERE t.project_id = %(project)s AND NOT t.is_open AND project.agree_at_least > 0
+    WHERE t.project_id = %(project)s AND NOT t.is_open AND NOT t.is_gold AND project.agree_at_least > 0
       AND NOT p.unsuitable AND t.overlap < project.overlap_most AND t.id > %(after)s
       AND (
         SELECT max(votes) FROM (
@@ -59,7 +59,7 @@ def _reopen(project_id: int, ids: list[int]) -> int:
     # Asked again now that nobody can answer beside us: somebody may have settled it meanwhile.
     disputed = [
         task for task in tasks
-        if not task.is_open and task.overlap < project.overlap_most
+        if not task.is_open and not task.is_gold and task.overlap < project.overlap_most
         and max(votes[task.candidate_id].values(), default=project.agree_at_least) < project.agree_at_least
     ]  # fmt: skip
     for task in disputed:

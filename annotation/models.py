@@ -389,7 +389,9 @@ class SentBack(models.Model):
     )
     decision = models.ForeignKey(Decision, on_delete=models.CASCADE, related_name="sent_back")
     comment = models.CharField(max_length=1000, blank=True)
-    answered_at = models.DateTimeField(null=True, blank=True)
+    # An open page of theirs holds it until then.
+    shown_until = models.DateTimeField(null=True, blank=True)
+    answered_at = models.DateTimeField(null=True, blank=True)  # or skipped
 
     class Meta:
         indexes = [models.Index(fields=["annotator", "task"], condition=Q(answered_at=None), name="sent_back_waiting")]

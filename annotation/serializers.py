@@ -95,12 +95,15 @@ class TaskOut(serializers.Serializer):
     product = ProductOut()
     image_scale = serializers.FloatField(help_text="Longest side of the product as a share of the picture.")
     prompt = serializers.CharField(allow_null=True, help_text="null when the project hides it.")
+    comment = serializers.CharField(allow_null=True, help_text="What a reviewer who sent it back to you says.")
 
 
 class LeaseOut(serializers.Serializer):
     tasks = TaskOut(many=True)
     state = serializers.ChoiceField(choices=["ok", "empty", "not_ready", "paused"])
-    left = serializers.IntegerField(help_text=f"Tasks you could still take, counted up to {COUNT_AT_MOST}.")
+    left = serializers.IntegerField(
+        help_text=f"Tasks you could still take, counted up to {COUNT_AT_MOST}; in some projects rounded up to tens."
+    )
     done_today = serializers.IntegerField()
     lease_minutes = serializers.IntegerField()
 

@@ -58,11 +58,72 @@ LEASE = f"""
 
 COUNT_LEFT = f"SELECT count(*) FROM (SELECT 1 FROM ({_HEADS}) head LIMIT %(window)s) counted"
 
+# Gold that this person has not been given yet, at random. Never more than one of a task, each in a slot of their own:
+# an own or free one, else a new one. (Others' lapsed slots stay theirs, so that a late answer counts as well.)
+LEASE_GOLD = """
+    WITH wanted AS MATERIALIZED (
+        SELECT t.id FROM annotation_task t
+        JOIN annotation_gold g ON g.task_id = t.id
+        JOIN generation_candidate c ON c.id = t.candidate_id
+        JOIN generation_product p ON p.id = c.product_id
+        WHERE t.project_id = %(project)s AND t.is_gold AND NOT g.is_retired AND NOT p.unsuitable
+          AND NOT EXISTS (SELECT 1 FROM annotation_skip k WHERE k.task_id = t.id AND k.annotator_id = %(person)s)
+          AND NOT EXISTS (
+            SELECT 1 FROM annotation_slot mine WHERE mine.task_id = t.id AND mine.annotator_id = %(person)s
+              AND (mine.is_filled OR mine.lease_until >= %(now)s)
+          )
+        ORDER BY random() LIMIT %(count)s
+    ), locked AS MATERIALIZED (
+        SELECT s.id, s.task_id FROM wanted t CROSS JOIN LATERAL (
+            SELECT s.id, s.task_id FROM annotation_slot s
+            WHERE s.task_id = t.id AND NOT s.is_filled AND (s.annotator_id = %(person)s OR s.annotator_id IS NULL)
+            ORDER BY s.annotator_id NULLS LAST, s.number LIMIT 1 FOR UPDATE SKIP LOCKED
+        ) s
+    ), reused AS (
+        UPDATE annotation_slot s SET annotator_id = %(person)s, lease_until = %(until)s
+        FROM locked WHERE s.id = locked.id RETURNING s.id, s.task_id
+    ), made AS (
+        INSERT INTO annotation_slot (task_id, number, annotator_id, lease_until, is_filled)
+        SELECT t.id, (SELECT coalesce(max(number), -1) + 1 FROM annotation_slot s WHERE s.task_id = t.id),
+            %(person)s, %(until)s, false
+        FROM wanted t WHERE t.id NOT IN (SELECT task_id FROM locked)
+        ON CONFLICT DO NOTHING RETURNING id, task_id
+    ), held AS (
+        SELECT id, task_id FROM reused UNION ALL SELECT id, task_id FROM made
+    ), handed AS (
+        INSERT INTO annotation_handout (task_id, annotator_id, first_at)
+        SELECT task_id, %(person)s, %(now)s FROM held ON CONFLICT DO NOTHING
+    )
+    SELECT coalesce(array_agg(id), '{}') FROM held"""
+
+# What reviewers asked this person to look at again and no open page of theirs holds. Their slots are theirs already.
+LEASE_SENT_BACK = """
+    WITH wanted AS MATERIALIZED (
+        SELECT b.id, b.task_id FROM annotation_sentback b
+        JOIN annotation_task t ON t.id = b.task_id
+        JOIN generation_candidate c ON c.id = t.candidate_id
+        JOIN generation_product p ON p.id = c.product_id
+        WHERE b.annotator_id = %(person)s AND b.answered_at IS NULL AND t.project_id = %(project)s
+          AND NOT p.unsuitable AND (b.shown_until IS NULL OR b.shown_until < %(now)s)
+        ORDER BY b.id LIMIT %(count)s
+    ), shown AS (
+        UPDATE annotation_sentback b SET shown_until = %(until)s FROM wanted WHERE b.id = wanted.id
+    )
+    SELECT coalesce(array_agg(s.id), '{}') FROM annotation_slot s JOIN wanted ON wanted.task_id = s.task_id
+    WHERE s.annotator_id = %(person)s AND NOT s.is_filled"""
+
+# Never shorter: a task that was sent back is held for days.
 RENEW = """
-    UPDATE annotation_slot s SET lease_until = %(now)s + make_interval(mins => project.lease_minutes)
+    UPDATE annotation_slot s
+    SET lease_until = greatest(s.lease_until, %(now)s + make_interval(mins => project.lease_minutes))
     FROM annotation_task t JOIN annotation_project project ON project.id = t.project_id
     WHERE t.id = s.task_id AND s.task_id = ANY(%(tasks)s) AND s.annotator_id = %(person)s AND NOT s.is_filled
     RETURNING s.task_id"""
+
+RENEW_SENT_BACK = """
+    UPDATE annotation_sentback b SET shown_until = %(now)s + make_interval(mins => project.lease_minutes)
+    FROM annotation_task t JOIN annotation_project project ON project.id = t.project_id
+    WHERE t.id = b.task_id AND b.task_id = ANY(%(tasks)s) AND b.annotator_id = %(person)s AND b.answered_at IS NULL"""
 
 ADD_SLOTS = """
     INSERT INTO annotation_slot (task_id, number, is_filled)
@@ -73,7 +134,7 @@ ADD_SLOTS = """
 LOCK_TASKS = """
     WITH person AS MATERIALIZED (SELECT pg_advisory_xact_lock(%(lock)s, %(person)s))
     SELECT t.id, t.project_id, t.candidate_id, t.overlap, project.guidelines_version, project.shows_prompt,
-        project.agree_at_least, project.overlap_most
+        project.agree_at_least, project.overlap_most, t.is_gold
     FROM person, annotation_task t
     JOIN annotation_project project ON project.id = t.project_id
     JOIN generation_candidate c ON c.id = t.candidate_id
@@ -91,7 +152,14 @@ LOCK_SLOTS = """
       AND (annotator_id = %(person)s OR lease_until IS NULL OR lease_until < %(now)s)
     ORDER BY id FOR UPDATE"""
 
-_UPSERT_CONSENSUS = """
+# What a reviewer decided stays, whatever annotators answer afterwards.
+_OPINION = ("label", "posterior", "method", "agreement", "is_complete")
+_ALTERED = ", ".join(
+    f"CASE annotation_consensus.method WHEN 'review' THEN annotation_consensus.{name} ELSE excluded.{name} END"
+    for name in _OPINION
+)
+
+_UPSERT_CONSENSUS = f"""
     INSERT INTO annotation_consensus
         (candidate_id, label, posterior, method, annotation_count, agreement, is_complete, updated_at)
     SELECT candidate, label, posterior, 'majority', votes, agreement, complete, %(now)s
@@ -99,9 +167,8 @@ _UPSERT_CONSENSUS = """
                 %(c_votes)s::smallint[], %(c_agreements)s::float8[], %(c_complete)s::boolean[])
          AS given (candidate, label, posterior, votes, agreement, complete)
     ON CONFLICT (candidate_id) DO UPDATE SET
-        label = excluded.label, posterior = excluded.posterior, method = excluded.method,
-        annotation_count = excluded.annotation_count, agreement = excluded.agreement,
-        is_complete = excluded.is_complete, updated_at = excluded.updated_at"""
+        ({", ".join(_OPINION)}) = ({_ALTERED}),
+        annotation_count = excluded.annotation_count, updated_at = excluded.updated_at"""
 
 UPSERT_CONSENSUS = _UPSERT_CONSENSUS
 
@@ -121,6 +188,9 @@ WRITE_ANSWERS = f"""
         WHERE id = ANY(%(slots)s)
     ), closed AS (
         UPDATE annotation_task SET is_open = false WHERE id = ANY(%(closing)s)
+    ), looked_again AS (
+        UPDATE annotation_sentback SET answered_at = %(now)s
+        WHERE annotator_id = %(person)s AND task_id = ANY(%(tasks)s) AND answered_at IS NULL
     ), raised AS (
         UPDATE annotation_task SET overlap = overlap + 1 WHERE id = ANY(%(raising)s) RETURNING id, overlap
     ), one_more AS (

@@ -195,7 +195,7 @@ def test_an_answer_takes_few_statements(desk, project, django_assert_num_queries
 
 
 def test_a_lease_takes_few_statements(desk, project, django_assert_num_queries):
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         desk("lease", {"project": project.pk, "count": 4})
 
 
