@@ -6,7 +6,7 @@ CONSTRAINTS := requirements/constraints-$(if $(GPU),gpu,cpu).txt
 STAMP := $(VENV)/.installed-$(if $(GPU),gpu,cpu)
 QUIET_THREADS := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0
 
-.PHONY: run test loop setup check lock clean
+.PHONY: run test loop setup bridge check lock clean
 run: setup
 	@$(BIN)/python manage.py up
 
@@ -28,6 +28,17 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@touch $(STAMP)
 
 comma := ,
+
+# The bridge to Label Studio: its SDK's pins clash with ours, so it has an environment of its own (docs/labelstudio.md).
+BRIDGE := .venv-bridge
+bridge: $(BRIDGE)/.installed
+
+$(BRIDGE)/.installed: pyproject.toml requirements/constraints-labelstudio.txt
+	@test -x $(BRIDGE)/bin/python || $(PYTHON) -m venv $(BRIDGE)
+	@echo "Installing (about 1 minute and 0.8 GB the first time) ..."
+	@$(BRIDGE)/bin/python -m pip install --quiet --upgrade 'pip>=26' setuptools
+	@$(BRIDGE)/bin/python -m pip install --quiet -c requirements/constraints-labelstudio.txt -e '.[labelstudio]'
+	@touch $@
 
 # Fast checks: style, types, directions of import, and the tests that take seconds.
 check: setup
