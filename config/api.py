@@ -2,4 +2,5 @@ from django.urls import include, path
 
 urlpatterns = [
     path("desk/", include("annotation.api_urls")),
+    path("review/", include("annotation.review_api_urls")),
 ]
