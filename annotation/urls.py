@@ -1,6 +1,6 @@
 from django.urls import path
 
-from annotation import manage_views, views
+from annotation import grid_views, manage_views, review_views, views
 
 urlpatterns = [
     path("desk/", views.desk, name="desk"),
@@ -14,4 +14,10 @@ urlpatterns = [
     path("quality/refit/", views.refit, name="quality-refit"),
     path("quality/fit/", views.fit_status, name="quality-fit"),
     path("quality/<str:name>.csv", views.quality_table, name="quality-table"),
+    path("review/", review_views.disputed, name="review"),
+    path("review/history/", review_views.history, name="review-history"),
+    path("review/history.csv", review_views.history_table, name="review-history-table"),
+    path("review/<int:candidate>/", review_views.one, name="review-candidate"),
+    path("grid/", grid_views.new, name="grid-new"),
+    path("grid/<int:pk>/", grid_views.grid, name="grid"),
 ]

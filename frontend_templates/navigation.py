@@ -32,6 +32,9 @@ SECTIONS: list[tuple[Place, list[Place]]] = [
         Place("Quality", "quality", "see_quality"),
         [
             Place("Quality", "quality", "see_quality"),
+            Place("Review", "review", "review", ("review-candidate",)),
+            Place("Grid", "grid-new", "review", ("grid",)),
+            Place("Decisions", "review-history", "review"),
             Place("Projects", "projects", "see_quality", ("project", "project_create")),
         ],
     ),

@@ -1,0 +1,169 @@
+// Twenty-four pictures that are taken to be what people said: mark the odd ones out, confirm the rest.
+
+import { Outbox, sayRefused, sayState } from "../review/outbox.js";
+
+const settings = JSON.parse(document.getElementById("review-settings").textContent);
+const part = (name) => document.querySelector(`[data-part=${name}]`);
+const here = () => document.querySelector("[data-grid]");
+const cells = () => [...here().querySelectorAll("[data-cell]")];
+const LEFT_OUT = "x";
+let ahead = null;
+let isBusy = false;
+
+const outbox = new Outbox(settings, {
+  onState: sayState,
+  onRefused: (decision, message) => sayRefused(decision, message, `/review/${decision.candidate}/`),
+});
+
+// --- marks: "" is as people said, "x" left out, else the number of another label
+
+function mark(cell, wanted) {
+  const isAsSaid = wanted === cell.dataset.consensus;
+  // What changed since the snapshot counts only when it is given a label by hand, the same one too.
+  cell.dataset.mark = isAsSaid && cell.dataset.changed === "0" ? "" : wanted;
+  draw(cell);
+  part("announce").textContent = `${cell.dataset.name}: ${wordsOf(cell)}`;
+}
+
+function draw(cell) {
+  const { mark: now, consensus } = cell.dataset;
+  const label = now === "" || now === LEFT_OUT ? consensus : now;
+  const chip = cell.querySelector("[data-part=chip]");
+  chip.dataset.label = label;
+  chip.textContent = settings.labels[label];
+  cell.querySelector("[data-part=left-out]").hidden = now !== LEFT_OUT;
+  if (now === "" || now === LEFT_OUT) delete cell.dataset.label;
+  else cell.dataset.label = label;
+  cell.setAttribute("aria-pressed", String(now !== ""));
+  count();
+}
+
+const wordsOf = (cell) => (cell.dataset.mark === LEFT_OUT ? "left out" : settings.labels[cell.dataset.mark || cell.dataset.consensus]);
+
+function count() {
+  const marks = cells().map((cell) => cell.dataset.mark);
+  const [odd, rest] = [marks.filter((now) => now !== "" && now !== LEFT_OUT).length, marks.filter((now) => now === "").length];
+  part("confirm-words").textContent = odd ? `Save ${odd} and confirm the rest (${rest})` : `Confirm the rest (${rest})`;
+}
+
+function press(cell) {
+  moveTo(cell, false);
+  const brush = here().querySelector("[name=brush]:checked").value;
+  if (cell.dataset.mark === brush && !(cell.dataset.changed === "1")) mark(cell, cell.dataset.consensus);
+  else if (cell.dataset.mark === brush) mark(cell, LEFT_OUT);
+  else if (brush === cell.dataset.consensus && cell.dataset.changed === "0" && cell.dataset.mark === "") {
+    toast(`“${settings.labels[brush]}” is what people said already: choose below what to mark it as.`);
+  } else mark(cell, brush);
+}
+
+// --- one tab stop; arrows walk
+
+function moveTo(cell, focus = true) {
+  for (const other of cells()) other.tabIndex = other === cell ? 0 : -1;
+  if (focus) cell.focus();
+}
+
+function step(from, key) {
+  const all = cells();
+  const at = all.indexOf(from);
+  const columns = Math.max(1, all.filter((cell) => cell.offsetTop === all[0].offsetTop).length);
+  const to = { ArrowLeft: at - 1, ArrowRight: at + 1, ArrowUp: at - columns, ArrowDown: at + columns, Home: 0, End: all.length - 1 }[key];
+  if (all[to]) moveTo(all[to]);
+}
+
+// --- pages
+
+async function fetchPage(url) {
+  const response = await fetch(url, { credentials: "same-origin" });
+  if (!response.ok || response.redirected) throw new Error(`HTTP ${response.status}`);
+  const page = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("[data-grid]");
+  if (!page) throw new Error("no such page");
+  for (const picture of page.querySelectorAll("img")) new Image().src = picture.src;
+  return page;
+}
+
+function lookAhead() {
+  const url = here().dataset.next;
+  ahead = url ? { url, ready: fetchPage(url) } : null;
+  ahead?.ready.catch(() => {}); // asked for again when it is wanted
+}
+
+async function go(url) {
+  isBusy = true;
+  try {
+    show(await (ahead?.url === url ? ahead.ready.catch(() => fetchPage(url)) : fetchPage(url)));
+    history.pushState(null, "", url);
+    lookAhead();
+  } catch {
+    toast("The next page can't be loaded: no connection. What you decided is kept.", "Try again", () => go(url));
+  } finally {
+    isBusy = false;
+  }
+}
+
+function show(page) {
+  here().replaceWith(document.adoptNode(page));
+  document.title = `${page.dataset.title} · Adproof`;
+  part("announce").textContent = page.dataset.title;
+  part("toast").hidden = true;
+  scrollTo(0, 0);
+  if (cells().length) count();
+  (cells()[0] ?? page.querySelector("h2"))?.focus({ preventScroll: true });
+}
+
+function confirm() {
+  if (isBusy || !cells().length) return;
+  for (const { dataset } of cells()) {
+    if (dataset.mark === LEFT_OUT) continue;
+    const label = Number(dataset.mark || dataset.consensus);
+    const action = label === Number(dataset.consensus) ? "confirmed" : "changed";
+    outbox.add({ candidate: Number(dataset.candidate), action, label, seen_at: here().dataset.seenAt });
+  }
+  const url = here().dataset.next;
+  if (url) go(url);
+  else show(part("the-end").content.cloneNode(true).firstElementChild);
+}
+
+// --- keys and presses
+
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.repeat && !event.key.startsWith("Arrow")) return;
+  if (event.key.toLowerCase() === "c") {
+    event.preventDefault();
+    return confirm();
+  }
+  if (event.target.matches?.("input, textarea, select") && event.key.startsWith("Arrow")) return; // walks through the labels
+  const cell = document.activeElement?.closest?.("[data-cell]") ?? cells().find((one) => one.tabIndex === 0);
+  if (!cell) return;
+  const digit = event.code?.match(/^(?:Digit|Numpad)([1-5])$/);
+  if (digit) mark(cell, String(Number(digit[1]) - 1));
+  else if (event.key.toLowerCase() === "x") mark(cell, cell.dataset.mark === LEFT_OUT && cell.dataset.changed === "0" ? cell.dataset.consensus : LEFT_OUT);
+  else if (["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"].includes(event.key)) step(cell, event.key);
+  else return;
+  event.preventDefault();
+});
+
+addEventListener("click", (event) => {
+  const cell = event.target.closest?.("[data-cell]");
+  const doing = event.target.closest?.("[data-do]")?.dataset.do;
+  if (cell) press(cell);
+  else if (doing === "confirm") confirm();
+  else if (doing === "retry") outbox.flush();
+});
+
+addEventListener("popstate", () => location.reload());
+
+function toast(text, button, onPress) {
+  part("toast").replaceChildren(text);
+  if (button) {
+    const made = document.createElement("button");
+    made.className = "button button-small";
+    made.textContent = button;
+    made.addEventListener("click", onPress);
+    part("toast").append(" ", made);
+  } else setTimeout(() => (part("toast").hidden = true), 5000);
+  part("toast").hidden = false;
+}
+
+if (cells().length) count();
+lookAhead();
