@@ -20,7 +20,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from annotation import statements
-from annotation.consensus import Tally, tally
+from annotation.consensus import Tally, Vote, known_label, tally
 from annotation.models import Annotation, Consensus, Flag, Handout, Project, SentBack, Skip, Slot, Task
 from generation.actions import flag_unsuitable
 from generation.models import Product
@@ -230,7 +230,7 @@ class _Desk:
     tasks: dict[int, Any]
     known: dict[UUID, tuple[int, int, int, float, str]]  # id -> task, annotator, label, seconds, state
     answered: set[int]  # tasks on which this person has an answer that stands, or came too late
-    votes: dict[int, list[int]]  # candidate -> labels that stand
+    votes: dict[int, list[Vote]]  # candidate -> who gave which label, of those that stand
     standing: dict[int, int]  # task -> answers that stand
     own_slot: dict[int, int]
     free_slots: dict[int, list[int]]
@@ -286,7 +286,7 @@ def _read_desk(cursor: Any, person: int, answers: Sequence[Answer], now: datetim
         if annotator == person and state in (STANDING, SURPLUS):
             desk.answered.add(task)
         if state == STANDING:
-            desk.votes[candidate].append(label)
+            desk.votes[candidate].append((annotator, label))
             desk.standing[task] += 1
     cursor.execute(statements.LOCK_SLOTS, values)
     for slot, task, annotator in cursor.fetchall():
@@ -312,12 +312,13 @@ class _TaskRow:
     agree_at_least: int
     overlap_most: int
     is_gold: bool
+    known: int | None  # the candidate's gold label
 
-    def wants_one_more(self, votes: Sequence[int]) -> bool:
+    def wants_one_more(self, votes: Sequence[Vote]) -> bool:
         """Full, but its people disagree, and the project asks on."""
         if not self.agree_at_least or self.overlap >= self.overlap_most:
             return False
-        return max(Counter(votes).values()) < self.agree_at_least
+        return max(Counter(label for _, label in votes).values()) < self.agree_at_least
 
 
 def _judge(person: int, answer: Answer, desk: _Desk, writes: _Writes, project_id: int | None) -> Outcome:
@@ -340,7 +341,7 @@ def _judge(person: int, answer: Answer, desk: _Desk, writes: _Writes, project_id
     if slot is not None:
         writes.slots.append(slot)
         writes.touched.add(answer.task)
-        desk.votes[task.candidate].append(answer.label)
+        desk.votes[task.candidate].append((person, answer.label))
         desk.standing[answer.task] += 1
         # Gold is asked of everybody, and never in the queue.
         if desk.standing[answer.task] >= task.overlap and not task.is_gold:
@@ -377,7 +378,7 @@ def _write(cursor: Any, person: int, desk: _Desk, writes: _Writes, now: datetime
     answers = [answer for answer, _ in writes.answers]
     tasks = [desk.tasks[answer.task] for answer in answers]
     touched = [desk.tasks[task] for task in sorted(writes.touched)]
-    tallies = [tally(task.candidate, desk.votes[task.candidate], task.overlap) for task in touched]
+    tallies = [tally(row.candidate, desk.votes[row.candidate], row.overlap, known=row.known) for row in touched]
     cursor.execute(
         statements.WRITE_ANSWERS,
         {
@@ -405,7 +406,8 @@ def _write(cursor: Any, person: int, desk: _Desk, writes: _Writes, now: datetime
 
 def consensus_columns(tallies: Sequence[Tally]) -> dict[str, Any]:
     """Parameters of the statements that write consensus rows. Two tasks of one candidate give it one row."""
-    rows = list({row.candidate_id: row for row in tallies}.values())
+    # In order of candidates, as the fit locks them.
+    rows = sorted({row.candidate_id: row for row in tallies}.values(), key=lambda row: row.candidate_id)
     return {
         "c_candidates": [row.candidate_id for row in rows],
         "c_labels": [row.label for row in rows],
@@ -413,6 +415,9 @@ def consensus_columns(tallies: Sequence[Tally]) -> dict[str, Any]:
         "c_votes": [row.count for row in rows],
         "c_agreements": [row.agreement for row in rows],
         "c_complete": [row.is_complete for row in rows],
+        "c_methods": [row.method for row in rows],
+        "c_activelab": [row.activelab_score for row in rows],
+        "c_crowdlab": [row.crowdlab_quality for row in rows],
     }
 
 
@@ -463,13 +468,14 @@ def _lock_task(user: Any, tasks: Any) -> Task | None:
 
 
 def _recount(task: Task, now: datetime) -> None:
-    labels = list(Annotation.objects.standing().filter(candidate_id=task.candidate_id).values_list("label", flat=True))
-    if not labels:
-        row = Consensus.objects.filter(candidate_id=task.candidate_id)
+    candidate = task.candidate_id
+    votes = list(Annotation.objects.standing().filter(candidate=candidate).values_list("annotator_id", "label"))
+    if not votes:
+        row = Consensus.objects.filter(candidate=candidate)
         row.exclude(method="review").delete()
         row.update(annotation_count=0)
         return
-    columns = consensus_columns([tally(task.candidate_id, labels, task.overlap)])
+    columns = consensus_columns([tally(candidate, votes, task.overlap, known=known_label(candidate))])
     with connection.cursor() as cursor:
         cursor.execute(statements.UPSERT_CONSENSUS, {**columns, "now": now})
 

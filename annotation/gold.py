@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection, transaction
+from django.utils import timezone
 
-from annotation.models import Gold, Project, Task
+from annotation import statements
+from annotation.actions import consensus_columns
+from annotation.consensus import Vote, known_label, tally
+from annotation.models import Annotation, Gold, Project, Task
 
 _LOCK = """
     SELECT c.id FROM generation_candidate c WHERE c.id = ANY(%s) ORDER BY c.id FOR NO KEY UPDATE"""
@@ -48,7 +53,20 @@ def make_gold(project: Project, known: Mapping[int, Known], author: Any) -> int:
             unique_fields=["task"],
             update_fields=["label", "reason", "author", "is_retired"],
         )
+        _settle(ids)
     return sum(row.task_id not in before for row in rows)
+
+
+def _settle(candidates: list[int]) -> None:
+    """From now on the known label is the consensus, however people answered; wants the candidates locked."""
+    votes: dict[int, list[Vote]] = defaultdict(list)
+    answers = Annotation.objects.standing().filter(candidate__in=candidates)
+    for candidate, annotator, label in answers.values_list("candidate_id", "annotator_id", "label"):
+        votes[candidate].append((annotator, label))
+    if votes:
+        tallies = [tally(candidate, given, 1, known=known_label(candidate)) for candidate, given in votes.items()]
+        with connection.cursor() as cursor:
+            cursor.execute(statements.UPSERT_CONSENSUS, {**consensus_columns(tallies), "now": timezone.now()})
 
 
 def retire_gold(gold: Gold) -> None:

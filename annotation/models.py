@@ -310,7 +310,8 @@ class Consensus(models.Model):
     candidate = models.OneToOneField("generation.Candidate", on_delete=models.CASCADE, related_name="consensus")
     label = models.PositiveSmallIntegerField(choices=LABEL_CHOICES)
     posterior = models.JSONField()  # five probabilities
-    # "majority" until the first fit, then "dawid-skene" or "crowdlab"; "review": a reviewer decided, and no fit alters it.
+    # "majority" until the first fit, then "dawid-skene" or "crowdlab"; "gold": the label was known before; "review": a
+    # reviewer decided, and no fit alters it.
     method = models.CharField(max_length=20)
     annotation_count = models.PositiveSmallIntegerField()
     agreement = models.FloatField()  # share of its annotations that gave the consensus label

@@ -1,8 +1,7 @@
-"""The consensus of all answers (Dawid-Skene), and what it says about annotators and their agreement."""
+"""The consensus of all answers (Dawid-Skene, CROWDLAB), and what it says about annotators and their agreement."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,32 +12,22 @@ import numpy as np
 from django.db import connection
 from django.utils import timezone
 
-from adproof.aggregation.agreement import krippendorff_alpha
+from adproof.aggregation.crowdlab import Crowdlab, activelab_of_votes, crowdlab
 from adproof.aggregation.dawid_skene import Consensus as Fitted
 from adproof.aggregation.dawid_skene import DawidSkene
 from adproof.labels import N_LABELS
-from annotation import statements
+from annotation import classifier, statements
 from annotation.actions import consensus_columns
-from annotation.consensus import Tally
-from annotation.models import Annotation, AnnotatorQuality
+from annotation.consensus import CROWDLAB, DAWID_SKENE, FIT, GOLD, REVIEW, Tally
+from annotation.fit_summary import Votes, summary
+from annotation.models import Annotation, AnnotatorQuality, Consensus, Gold
 from runs.actions import start_run
 from runs.models import Run
 
-KIND = "fit_consensus"
+KIND = FIT
 REFIT_EVERY = 200  # new answers
+MIN_JUDGED = 30  # verdicts on candidates with two answers: fewer say nothing about how good the judge is
 _CHUNK = 1024
-_SEED = 20_241  # of the bootstrap: the same answers give the same interval
-
-
-@dataclass(frozen=True)
-class Votes:
-    """All standing answers, one place each, in no particular order."""
-
-    candidate: np.ndarray  # int64
-    annotator: np.ndarray  # int64
-    label: np.ndarray  # int64
-    seconds: np.ndarray  # float64
-    needed: np.ndarray  # int64, the overlap of the answer's task
 
 
 # --- starting a fit
@@ -80,7 +69,8 @@ def running_fit() -> Run | None:
 def fit(writing: Callable[[], AbstractContextManager[None]], progress: Callable[[int, int], None]) -> dict[str, Any]:
     """Fit, write the consensus of every candidate and the quality of every annotator; returns what the page shows.
 
-    A candidate that got an answer after we read keeps its newer, plain majority until the next fit.
+    Gold and what reviewers decided are known truth: they are not altered, and they tell who is right. A candidate that
+    got an answer after we read keeps what that answer made of it until the next fit.
     """
     read_at = timezone.now()
     votes = read_votes()
@@ -88,110 +78,175 @@ def fit(writing: Callable[[], AbstractContextManager[None]], progress: Callable[
         with writing():
             AnnotatorQuality.objects.all().delete()
         return {"annotations": 0, "candidates": 0}
-    fitted = DawidSkene().fit(votes.candidate, votes.annotator, votes.label, N_LABELS)
-    tables = _Tables.of(votes, fitted)
+    gold, decided = known_labels()
+    truth = {**gold, **decided}
+    fitted = DawidSkene().fit(
+        votes.candidate, votes.annotator, votes.label, N_LABELS, gold=(_ints(truth.keys()), _ints(truth.values()))
+    )
+    weighed, why_not, judge = _weigh_with_verdicts(votes)
+    table = _Table.of(votes, fitted, weighed, gold, decided)
     total = len(fitted.item_ids)
     for start in range(0, total, _CHUNK):
         stop = min(start + _CHUNK, total)
-        columns = consensus_columns(tables.tallies(start, stop))
+        columns = {**consensus_columns(table.tallies(start, stop)), "now": read_at, "read_at": read_at}
         with writing(), connection.cursor() as cursor:
-            cursor.execute(statements.FIT_CONSENSUS, {**columns, "now": read_at, "read_at": read_at})
+            cursor.execute(statements.FIT_CONSENSUS, columns)
+            cursor.execute(statements.ADD_MISSING_CONSENSUS, columns)
         progress(stop, total)
+    found = summary(votes, fitted, table.label, gold)
     with writing():
-        _write_annotators(votes, fitted, read_at)
-    return _summary(votes, fitted)
+        _write_annotators(fitted, found["people"], read_at)
+    return {
+        **found,
+        "method": CROWDLAB if weighed else DAWID_SKENE,
+        "why_not_crowdlab": why_not,
+        "judge": judge,
+        "weighed": int(table.has_verdict.sum()),
+        "decided": len(decided),
+        "read_at": read_at.isoformat(),
+    }
 
 
 def read_votes() -> Votes:
-    """Streamed, so that memory is a few dozen bytes an answer."""
+    """All standing answers. Streamed, so that memory is a few dozen bytes an answer."""
     rows = (
         Annotation.objects.standing()
-        .values_list("candidate_id", "annotator_id", "label", "seconds", "task__overlap")
+        .values_list(
+            "candidate_id", "annotator_id", "label", "seconds", "task__overlap", "task__project_id", "created_at"
+        )
         .iterator(chunk_size=20_000)
     )
-    kind = [("candidate", "i8"), ("annotator", "i8"), ("label", "i8"), ("seconds", "f8"), ("needed", "i8")]
-    table = np.fromiter(rows, dtype=kind)
+    kind = [
+        ("candidate", "i8"), ("annotator", "i4"), ("label", "i1"), ("seconds", "f4"), ("needed", "i1"),
+        ("project", "i4"), ("at", "f8"),
+    ]  # fmt: skip
+    table = np.fromiter(((*row[:-1], row[-1].timestamp()) for row in rows), dtype=kind)
     return Votes(*(np.ascontiguousarray(table[name]) for name, _ in kind))
 
 
-@dataclass(frozen=True)
-class _Tables:
-    """Per candidate, in the order of fitted.item_ids."""
+def known_labels() -> tuple[dict[int, int], dict[int, int]]:
+    """candidate -> label: of gold (the newest, where projects differ), and as reviewers decided."""
+    gold = Gold.objects.filter(task__is_gold=True).order_by("id").values_list("task__candidate_id", "label")
+    return dict(gold), dict(Consensus.objects.filter(method=REVIEW).values_list("candidate_id", "label"))
 
-    fitted: Fitted
+
+def _ints(values: Any) -> np.ndarray:
+    return np.fromiter(values, dtype=np.int64)
+
+
+def _weigh_with_verdicts(votes: Votes) -> tuple[Crowdlab | None, str, str]:
+    """CROWDLAB's answer, else why there is none; and the name of the judge."""
+    found = classifier.verdicts()
+    if found is None:
+        return None, "No RFNet with a known training set is in use.", ""
+    ids, n_votes = np.unique(votes.candidate, return_counts=True)
+    n_judged = int(np.isin(found.candidate, ids[n_votes > 1]).sum())
+    if n_judged < MIN_JUDGED:
+        said = f"{found.judge} has judged {n_judged} candidates with two answers that it was not trained on; "
+        return None, said + f"its word counts from {MIN_JUDGED}.", found.judge
+    try:
+        weighed = crowdlab(
+            votes.candidate, votes.annotator, votes.label, N_LABELS,
+            model_items=found.candidate, model_probs=found.probs,
+        )  # fmt: skip
+    except ValueError as error:
+        return None, f"CROWDLAB refused: {error}.", found.judge
+    return weighed, "", found.judge
+
+
+@dataclass(frozen=True)
+class _Table:
+    """What the fit says of each candidate, in the order of fitted.item_ids."""
+
+    candidate: np.ndarray
+    label: np.ndarray
+    posterior: np.ndarray
+    method: list[str]
     count: np.ndarray
     agreeing: np.ndarray
     needed: np.ndarray
+    has_verdict: np.ndarray
+    crowdlab: np.ndarray  # quality, where it has a verdict
+    activelab: np.ndarray
 
     @classmethod
-    def of(cls, votes: Votes, fitted: Fitted) -> _Tables:
-        place, n_items = np.searchsorted(fitted.item_ids, votes.candidate), len(fitted.item_ids)
+    def of(
+        cls, votes: Votes, fitted: Fitted, weighed: Crowdlab | None, gold: dict[int, int], decided: dict[int, int]
+    ) -> _Table:
+        ids, n_items = fitted.item_ids, len(fitted.item_ids)
+        place = np.searchsorted(ids, votes.candidate)
+        label, posterior = fitted.label.copy(), fitted.posterior.copy()
+        count = np.bincount(place, minlength=n_items)
+        is_gold, is_decided = np.isin(ids, _ints(gold)), np.isin(ids, _ints(decided))
+        has_verdict, quality = np.zeros(n_items, dtype=bool), np.full(n_items, np.nan)
+        if weighed is None:
+            activelab = activelab_of_votes(posterior.max(axis=1).clip(0, 1), count, N_LABELS)
+        else:
+            # Both methods name the same candidates, in the same order: those with votes.
+            has_verdict = weighed.has_model & ~is_gold & ~is_decided
+            label[has_verdict], posterior[has_verdict] = weighed.label[has_verdict], weighed.posterior[has_verdict]
+            quality[has_verdict] = weighed.quality[has_verdict]
+            activelab = weighed.activelab.copy()
+        activelab[is_gold | is_decided] = np.nan  # nothing is to be gained
+        # A reviewer's word on gold stands in the row already; here gold is gold.
+        for candidate in np.flatnonzero(is_gold & ~is_decided):
+            label[candidate] = gold[int(ids[candidate])]
+        method = np.where(is_gold, GOLD, np.where(has_verdict, CROWDLAB, DAWID_SKENE))
         needed = np.zeros(n_items, dtype=np.int64)
-        np.maximum.at(needed, place, votes.needed)
+        np.maximum.at(needed, place, votes.needed.astype(np.int64))
         return cls(
-            fitted=fitted,
-            count=np.bincount(place, minlength=n_items),
-            agreeing=np.bincount(place, weights=votes.label == fitted.label[place], minlength=n_items),
+            candidate=ids,
+            label=label,
+            posterior=posterior,
+            method=method.tolist(),
+            count=count,
+            agreeing=np.bincount(place, weights=votes.label == label[place], minlength=n_items),
             needed=needed,
+            has_verdict=has_verdict,
+            crowdlab=quality,
+            activelab=activelab,
         )
 
     def tallies(self, start: int, stop: int) -> list[Tally]:
         return [
             Tally(
-                candidate_id=int(self.fitted.item_ids[place]),
-                label=int(self.fitted.label[place]),
-                posterior=self.fitted.posterior[place].round(6).tolist(),
+                candidate_id=int(self.candidate[place]),
+                label=int(self.label[place]),
+                posterior=self.posterior[place].round(6).tolist(),
                 count=int(self.count[place]),
                 agreement=float(self.agreeing[place] / self.count[place]),
                 is_complete=bool(self.count[place] >= self.needed[place]),
+                method=self.method[place],
+                activelab_score=_value(self.activelab[place]),
+                crowdlab_quality=_value(self.crowdlab[place]),
             )
             for place in range(start, stop)
         ]
 
 
-def _write_annotators(votes: Votes, fitted: Fitted, now: datetime) -> None:
-    consensus = fitted.label[np.searchsorted(fitted.item_ids, votes.candidate)]
+def _value(number: np.floating[Any]) -> float | None:
+    return None if np.isnan(number) else float(number)
+
+
+def _write_annotators(fitted: Fitted, people: dict[str, Any], now: datetime) -> None:
     accuracy, rows = fitted.accuracy(), []
-    for place, annotator in enumerate(fitted.annotator_ids):
-        own = votes.annotator == annotator
+    for place, annotator in enumerate(fitted.annotator_ids.tolist()):
+        person = people[str(annotator)]
         rows.append(
             AnnotatorQuality(
-                annotator_id=int(annotator),
-                confusion=fitted.confusion[place].round(4).tolist(),
-                annotation_count=int(own.sum()),
+                annotator_id=annotator,
+                confusion=[[float(f"{p:.6g}") for p in row] for row in fitted.confusion[place].tolist()],
+                annotation_count=person["answers"],
                 accuracy=float(accuracy[place]),
-                agreement=float((votes.label[own] == consensus[own]).mean()),
-                median_seconds=float(np.median(votes.seconds[own])),
+                agreement=person["agreement"],
+                median_seconds=person["median_seconds"],
+                gold_count=person["gold"],
+                gold_right=person["gold_right"],
                 updated_at=now,
             )
         )
     AnnotatorQuality.objects.exclude(annotator_id__in=[row.annotator_id for row in rows]).delete()
+    columns = ["confusion", "annotation_count", "accuracy", "agreement", "median_seconds", "gold_count", "gold_right"]
     AnnotatorQuality.objects.bulk_create(
-        rows,
-        update_conflicts=True,
-        unique_fields=["annotator"],
-        update_fields=["confusion", "annotation_count", "accuracy", "agreement", "median_seconds", "updated_at"],
+        rows, update_conflicts=True, unique_fields=["annotator"], update_fields=[*columns, "updated_at"]
     )
-
-
-def _summary(votes: Votes, fitted: Fitted) -> dict[str, Any]:
-    alpha = krippendorff_alpha(
-        votes.candidate, votes.annotator, votes.label, N_LABELS, rng=np.random.default_rng(_SEED)
-    )
-    return {
-        "annotations": int(votes.label.size),
-        "candidates": len(fitted.item_ids),
-        "annotators": len(fitted.annotator_ids),
-        "labels": np.bincount(fitted.label, minlength=N_LABELS).tolist(),
-        "alpha": _number(alpha.value),
-        "alpha_low": _number(alpha.low),
-        "alpha_high": _number(alpha.high),
-        "alpha_items": int(alpha.n_items),
-        "iterations": int(fitted.iterations),
-        "converged": bool(fitted.converged),
-    }
-
-
-def _number(value: float) -> float | None:
-    """JSON has no nan."""
-    return None if math.isnan(value) else round(float(value), 4)

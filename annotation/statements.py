@@ -134,7 +134,9 @@ ADD_SLOTS = """
 LOCK_TASKS = """
     WITH person AS MATERIALIZED (SELECT pg_advisory_xact_lock(%(lock)s, %(person)s))
     SELECT t.id, t.project_id, t.candidate_id, t.overlap, project.guidelines_version, project.shows_prompt,
-        project.agree_at_least, project.overlap_most, t.is_gold
+        project.agree_at_least, project.overlap_most, t.is_gold,
+        (SELECT g.label FROM annotation_task known JOIN annotation_gold g ON g.task_id = known.id
+         WHERE known.candidate_id = t.candidate_id AND known.is_gold ORDER BY g.id DESC LIMIT 1)
     FROM person, annotation_task t
     JOIN annotation_project project ON project.id = t.project_id
     JOIN generation_candidate c ON c.id = t.candidate_id
@@ -159,16 +161,21 @@ _ALTERED = ", ".join(
     for name in _OPINION
 )
 
+_TALLIES = """
+    unnest(%(c_candidates)s::bigint[], %(c_labels)s::smallint[], %(c_posteriors)s::jsonb[], %(c_methods)s::text[],
+           %(c_votes)s::smallint[], %(c_agreements)s::float8[], %(c_complete)s::boolean[], %(c_activelab)s::float8[],
+           %(c_crowdlab)s::float8[])
+    AS given (candidate, label, posterior, method, votes, agreement, complete, activelab, crowdlab)"""
+
+# CROWDLAB's word is about the votes that there were: a new one needs a new fit.
 _UPSERT_CONSENSUS = f"""
     INSERT INTO annotation_consensus
-        (candidate_id, label, posterior, method, annotation_count, agreement, is_complete, updated_at)
-    SELECT candidate, label, posterior, 'majority', votes, agreement, complete, %(now)s
-    FROM unnest(%(c_candidates)s::bigint[], %(c_labels)s::smallint[], %(c_posteriors)s::jsonb[],
-                %(c_votes)s::smallint[], %(c_agreements)s::float8[], %(c_complete)s::boolean[])
-         AS given (candidate, label, posterior, votes, agreement, complete)
+        (candidate_id, label, posterior, method, annotation_count, agreement, is_complete, activelab_score, updated_at)
+    SELECT candidate, label, posterior, method, votes, agreement, complete, activelab, %(now)s FROM {_TALLIES}
     ON CONFLICT (candidate_id) DO UPDATE SET
         ({", ".join(_OPINION)}) = ({_ALTERED}),
-        annotation_count = excluded.annotation_count, updated_at = excluded.updated_at"""
+        annotation_count = excluded.annotation_count, activelab_score = excluded.activelab_score,
+        crowdlab_quality = NULL, updated_at = excluded.updated_at"""
 
 UPSERT_CONSENSUS = _UPSERT_CONSENSUS
 
@@ -198,8 +205,27 @@ WRITE_ANSWERS = f"""
     )
     {_UPSERT_CONSENSUS}"""
 
-FIT_CONSENSUS = (
-    _UPSERT_CONSENSUS.replace("'majority'", "'dawid-skene'")
-    + """
-    WHERE annotation_consensus.updated_at < %(read_at)s"""
-)
+# Updates, so that a candidate whose answers were all taken back during the fit does not get its consensus back.
+FIT_CONSENSUS = f"""
+    WITH locked AS MATERIALIZED (
+        SELECT c.id FROM annotation_consensus c
+        WHERE c.candidate_id = ANY(%(c_candidates)s) AND c.updated_at < %(read_at)s AND c.method <> 'review'
+        ORDER BY c.candidate_id FOR NO KEY UPDATE
+    )
+    UPDATE annotation_consensus c SET
+        label = given.label, posterior = given.posterior, method = given.method, annotation_count = given.votes,
+        agreement = given.agreement, is_complete = given.complete, activelab_score = given.activelab,
+        crowdlab_quality = given.crowdlab, updated_at = %(now)s
+    FROM locked, {_TALLIES}
+    WHERE c.id = locked.id AND c.candidate_id = given.candidate"""
+
+# Annotations that came another way than over the desk may have no consensus yet.
+ADD_MISSING_CONSENSUS = f"""
+    INSERT INTO annotation_consensus
+        (candidate_id, label, posterior, method, annotation_count, agreement, is_complete, activelab_score,
+         crowdlab_quality, updated_at)
+    SELECT candidate, label, posterior, method, votes, agreement, complete, activelab, crowdlab, %(now)s
+    FROM {_TALLIES}
+    WHERE NOT EXISTS (SELECT 1 FROM annotation_consensus c WHERE c.candidate_id = candidate)
+      AND EXISTS (SELECT 1 FROM annotation_annotation a WHERE a.candidate_id = candidate AND a.state = 'standing')
+    ON CONFLICT DO NOTHING"""

@@ -2,8 +2,17 @@
 
 from typing import Any
 
+from annotation.classifier import Verdicts, brings_verdicts
 from runs.context import BadInput, RunContext
 from runs.kinds import kind, kind_in_parts
+
+
+@brings_verdicts
+def _verdicts() -> Verdicts | None:
+    from rfnet_service.out_of_sample import out_of_sample
+
+    return out_of_sample()
+
 
 kind_in_parts(
     "score",

@@ -16,8 +16,10 @@ def people(db):
 @pytest.fixture(autouse=True)
 def own_data_folders(settings, tmp_path):
     """What a test writes (pictures, versions, checkpoints, logs) goes to its own folder."""
+    from annotation import consensus
     from generation.blobs import blobs
 
+    consensus.forget()
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # people are made in many tests
     settings.DATA_DIR = tmp_path
     settings.BLOBS_DIR = tmp_path / "blobs"

@@ -26,6 +26,7 @@ class Crowdlab:
         item_ids: (N,) int64, sorted: the items that have votes. label: (N,) int64, the most probable.
         posterior: (N, C) float64, rows sum to 1. quality: (N,) float64 in [0, 1], the posterior of the label.
         activelab: (N,) float64 in [0, 1]; the LOWEST scores are most worth one more label.
+        has_model: (N,) bool, whether the classifier had a say.
         annotator_ids: (A,) int64, sorted. weight: (A,) float64 in [1e-6, 1], w_j.
         annotator_quality: (A,) float64 in [0, 1].
         model_weight: w_M, 0 or more. crowd_accuracy: P, the share of votes that equal the majority.
@@ -36,6 +37,7 @@ class Crowdlab:
     posterior: Floats
     quality: Floats
     activelab: Floats
+    has_model: np.ndarray
     annotator_ids: Ints
     weight: Floats
     annotator_quality: Floats
@@ -113,12 +115,30 @@ def crowdlab(
         quality=quality,
         # As if one more average annotator had said nothing: the answer that is to be asked for.
         activelab=(quality * total + mean / n_classes) / (total + mean),
+        has_model=has_model,
         annotator_ids=votes.annotator_ids,
         weight=weight,
         annotator_quality=_annotator_quality(votes, posterior, label, several, model_weight, float(item_weight.mean())),
         model_weight=model_weight,
         crowd_accuracy=accuracy,
     )
+
+
+def activelab_of_votes(quality: ArrayLike, n_votes: ArrayLike, n_classes: int) -> Floats:
+    """ActiveLab scores where there is no classifier: all annotators weigh the same, and the consensus may come from
+    any method (w_M = 0 and w_j = 1 in the paper's formula).
+
+    Args: quality: (N,) the probability that the consensus is right. n_votes: (N,) 0 or more.
+    Returns: (N,) in [0, 1]; the LOWEST scores are most worth one more label.
+    Raises: ValueError: lengths differ, or a quality outside 0..1.
+    """
+    q, n = np.asarray(quality, dtype=np.float64), np.asarray(n_votes, dtype=np.float64)
+    if q.shape != n.shape:
+        raise ValueError(f"quality {q.shape} and n_votes {n.shape} must be of one length")
+    if not ((q >= 0) & (q <= 1)).all():
+        raise ValueError("quality must lie in 0..1")
+    scores: Floats = (q * n + 1 / n_classes) / (n + 1)
+    return scores
 
 
 def _probabilities(probs: ArrayLike, n_classes: int) -> Floats:
