@@ -17,6 +17,7 @@ from django.db.models import F, Q, QuerySet
 from django.db.models.fields.tuple_lookups import TupleGreaterThan
 from django.utils import timezone
 
+from accounts.roles import may
 from annotation.label_filter import ORDER_FIELDS, BadFilter, LabelFilter
 from annotation.models import Annotation, Snapshot
 from generation.models import Candidate
@@ -33,9 +34,9 @@ class Page:
     after: str
 
 
-def read(query: Mapping[str, Any]) -> LabelFilter:
-    """The filter of this query; raises BadFilter."""
-    form = LabelFilter(query)
+def read(query: Mapping[str, Any], *, sees_gold: bool = True) -> LabelFilter:
+    """The filter of this query; raises BadFilter. Who does not see gold has no word for it."""
+    form = LabelFilter(query, sees_gold=sees_gold)
     if not form.is_valid():
         raise BadFilter(form.problem())
     return form
@@ -49,7 +50,7 @@ def page(form: LabelFilter, size: int, after: str = "") -> Page:
     found = list(rows.select_related("product", "consensus")[: size + 1])
     more = len(found) > size
     found = found[:size]
-    _attach_votes(found)
+    attach_votes(found)
     return Page(found, _place(form.order_name, found[-1]) if more else "")
 
 
@@ -87,7 +88,7 @@ def _place(order: str, candidate: Candidate) -> str:
     return f"{getattr(candidate.consensus, ORDER_FIELDS[order].removeprefix('consensus__'))!r}:{candidate.pk}"
 
 
-def _attach_votes(rows: Sequence[Candidate]) -> None:
+def attach_votes(rows: Sequence[Candidate]) -> None:
     votes = defaultdict(list)
     answers = Annotation.objects.standing().filter(candidate__in=[row.pk for row in rows])
     for answer in answers.select_related("annotator").order_by("created_at"):
@@ -101,7 +102,7 @@ def make_snapshot(owner: Any, query: Mapping[str, Any]) -> Snapshot:
 
     Snapshots are for the work of a day or two: the owner's older ones go.
     """
-    form = read(query)
+    form = read(query, sees_gold=may(owner, "manage_tasks"))
     ids = list(ordered(form).values_list("pk", flat=True)[:SNAPSHOT_AT_MOST])
     Snapshot.objects.filter(owner=owner, created_at__lt=timezone.now() - KEEP_SNAPSHOTS).delete()
     return Snapshot.objects.create(owner=owner, query=form.query, candidates=ids, count=len(ids))

@@ -105,8 +105,16 @@ class LabelFilter(forms.Form):
     team = _choose(Team.objects.order_by("name"), "Reserved for")
     gold = forms.ChoiceField(label="Gold", choices=[("", "Any"), ("yes", "Gold"), ("no", "Not gold")], required=False)
 
-    def __init__(self, data: Mapping[str, Any]) -> None:
+    # What stands behind "More conditions".
+    MORE = (
+        "method", "agreement_from", "agreement_to", "confidence_from", "confidence_to", "crowdlab_below", "annotator",
+        "given", "answered_from", "answered_to", "generator", "prompt", "team", "gold",
+    )  # fmt: skip
+
+    def __init__(self, data: Mapping[str, Any], *, sees_gold: bool = True) -> None:
         super().__init__(data)
+        if not sees_gold:
+            del self.fields["gold"]
         self.fields["category"].choices = [("", "Any"), *((name, name) for name in categories())]
 
     def clean(self) -> dict[str, Any]:
@@ -129,6 +137,32 @@ class LabelFilter(forms.Form):
     @property
     def order_name(self) -> str:
         return self.cleaned_data.get("order") or "newest"
+
+    def in_words(self) -> list[str]:
+        """ "Consensus: Space mismatch", one for each word given. Wants a valid filter."""
+        said = []
+        for name in self.query:
+            field, value = self.fields[name], self.cleaned_data[name]
+            if isinstance(field, forms.ModelChoiceField):
+                text = str(value)
+            elif isinstance(field, forms.ChoiceField):
+                text = dict(field.choices)[str(value)]
+            else:
+                text = f"{value:g} %" if isinstance(field, Share) else str(value)
+            said.append(f"{field.label}: {text}")
+        return said
+
+    @property
+    def main_fields(self) -> list[Any]:
+        return [self[name] for name in self.fields if name not in self.MORE]
+
+    @property
+    def more_fields(self) -> list[Any]:
+        return [self[name] for name in self.fields if name in self.MORE]
+
+    @property
+    def has_more(self) -> bool:
+        return any(name in self.MORE for name in self.query)
 
     def problem(self) -> str:
         """The first wrong word in one sentence, or nothing."""

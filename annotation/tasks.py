@@ -2,17 +2,52 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from typing import Any
 
-from annotation import quality
+from annotation import bulk, quality
 from runs.clock import regularly
-from runs.context import RunContext
+from runs.context import BadInput, RunContext
 from runs.kinds import kind
 
 
 @kind("fit_consensus", title="Refit the consensus", queue="light")
 def fit_consensus(ctx: RunContext) -> dict[str, Any]:
     return quality.fit(ctx.writing, ctx.progress)
+
+
+@kind(bulk.KIND, title="Change many tasks", queue="light")
+def bulk_labels(ctx: RunContext) -> dict[str, Any]:
+    """Goes on after the last chunk that was done: its report so far is in the run's folder."""
+    from annotation.models import Project, Snapshot, Team
+
+    snapshot = Snapshot.objects.select_related("owner").filter(pk=ctx.params["snapshot"]).first()
+    project = Project.objects.filter(pk=ctx.params["project"]).first()
+    if snapshot is None or project is None:
+        raise BadInput("Its snapshot or project was deleted meanwhile: choose the candidates again.")
+    team = None
+    if ctx.params["team"] is not None:
+        team = Team.objects.filter(pk=ctx.params["team"]).first()
+        if team is None:
+            raise BadInput("Its team was deleted meanwhile: choose another.")
+    values = {name: ctx.params[name] for name in ("overlap", "priority", "reason")}
+    wish = bulk.Wish(project, snapshot.owner, team, **values)
+    kept = ctx.folder / "report.json"
+    at, report = 0, bulk.Report()
+    if kept.exists():
+        saved = json.loads(kept.read_text())
+        at, report = saved["at"], bulk.Report(saved["done"], Counter(saved["left_out"]))
+    while at < snapshot.count:
+        ctx.stop_if_asked()
+        with ctx.writing():
+            report.add(bulk.do(ctx.params["action"], snapshot.candidates[at : at + bulk.CHUNK], wish))
+        at = min(at + bulk.CHUNK, snapshot.count)
+        draft = kept.with_suffix(".new")
+        draft.write_text(json.dumps({"at": at, "done": report.done, "left_out": report.left_out}))
+        draft.replace(kept)
+        ctx.progress(at, snapshot.count, force=True)
+    return {"done": report.done, "left_out": dict(report.left_out)}
 
 
 @regularly(seconds=60)

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from annotation import grid_views, manage_views, review_views, views
+from annotation import browse_views, grid_views, manage_views, review_views, views
 
 urlpatterns = [
     path("desk/", views.desk, name="desk"),
@@ -10,6 +10,13 @@ urlpatterns = [
     path("projects/<int:pk>/", manage_views.project, name="project"),
     path("projects/<int:pk>/pause/", manage_views.project_pause, name="project_pause"),
     path("projects/<int:pk>/ask-on/", manage_views.project_ask_on, name="project_ask_on"),
+    path("labels/", browse_views.labels, name="labels"),
+    path("labels/filters/", browse_views.filter_save, name="filter_save"),
+    path("labels/filters/<int:pk>/delete/", browse_views.filter_delete, name="filter_delete"),
+    path("labels/snapshots/", browse_views.snapshot_make, name="snapshot_make"),
+    path("labels/snapshots/<int:pk>/", browse_views.snapshot, name="snapshot"),
+    path("labels/snapshots/<int:pk>/candidates.csv", browse_views.snapshot_csv, name="snapshot_csv"),
+    path("labels/snapshots/<int:pk>/<str:action>/", browse_views.snapshot_act, name="snapshot_act"),
     path("quality/", views.quality_page, name="quality"),
     path("quality/refit/", views.refit, name="quality-refit"),
     path("quality/fit/", views.fit_status, name="quality-fit"),

@@ -35,6 +35,7 @@ SECTIONS: list[tuple[Place, list[Place]]] = [
             Place("Review", "review", "review", ("review-candidate",)),
             Place("Grid", "grid-new", "review", ("grid",)),
             Place("Decisions", "review-history", "review"),
+            Place("Labels", "labels", "see_quality", ("snapshot", "snapshot_act")),
             Place("Projects", "projects", "see_quality", ("project", "project_create")),
         ],
     ),

@@ -22,8 +22,7 @@ def project(db):
     return Project.objects.create(name="first", overlap=2)
 
 
-@pytest.fixture
-def rows(project, people):
+def five(project, people):
     """Five candidates: agreed on 0, agreed on 1, disputed, answered once, never answered. The last has no task."""
     rows = build.candidates(5)
     add_tasks(project, [Pick(row.pk, priority=-at) for at, row in enumerate(rows[:4])])
@@ -31,6 +30,11 @@ def rows(project, people):
         for task, label in zip(leased(people[name], project, len(labels)), labels, strict=True):
             save(people[name], task, label)
     return rows
+
+
+@pytest.fixture
+def rows(project, people):
+    return five(project, people)
 
 
 def found(**query):
@@ -133,12 +137,12 @@ class TestWords:
             ({"category": "boats"}, "Category: "),
         ],
     )
-    def test_what_makes_no_sense_is_named(self, rows, query, sentence):
+    def test_what_makes_no_sense_is_named(self, rows, people, query, sentence):
         with pytest.raises(BadFilter) as problem:
             label_browser.read(query)
         assert str(problem.value).startswith(sentence) and str(problem.value).endswith(".")
         with pytest.raises(BadFilter):
-            label_browser.make_snapshot(None, query)
+            label_browser.make_snapshot(people["max"], query)
 
 
 class TestOrders:

@@ -1,0 +1,87 @@
+"""What each bulk action asks for, and the sentence that asks back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from annotation.bulk import Wish
+from annotation.label_filter import Choose
+from annotation.models import Project, Team
+
+
+class BulkForm(forms.Form):
+    title = button = text = ""
+
+    project = Choose(
+        Project.objects.order_by("id"),
+        empty_label="Choose",
+        error_messages={"required": "Choose a project.", "invalid_choice": "There is no such project."},
+    )
+
+    def wish(self, author: Any) -> Wish:
+        return Wish(author=author, **self.cleaned_data)
+
+    def sentence(self, count: int) -> str:
+        many = f"{count:,} candidate{'s' if count != 1 else ''}"
+        return self.text.format(
+            many=many, **{**self.cleaned_data, "team": self.cleaned_data.get("team") or "everybody"}
+        )
+
+
+class OverlapForm(BulkForm):
+    title, button = "Ask more people", "Raise the overlap"
+    text = "Ask {overlap} people about each of {many}, in “{project}”?"
+    overlap = forms.IntegerField(
+        label="Answers per task", min_value=1, max_value=9, initial=3, help_text="Tasks that ask as many already stay."
+    )
+
+
+class ReserveForm(BulkForm):
+    title, button = "Reserve", "Reserve"
+    text = "Reserve the open tasks of {many} in “{project}” for {team}?"
+    team = Choose(
+        Team.objects.order_by("name"),
+        label="For",
+        required=False,
+        empty_label="Everybody (set free)",
+        error_messages={"invalid_choice": "There is no such team."},
+        help_text="Only members of the team are handed them.",
+    )
+
+
+class PriorityForm(BulkForm):
+    title, button = "Priority", "Set the priority"
+    text = "Give the open tasks of {many} in “{project}” the priority {priority:g}?"
+    priority = forms.FloatField(
+        min_value=-1_000_000, max_value=1_000_000, initial=1, help_text="The highest comes first."
+    )
+
+
+class AddForm(BulkForm):
+    title, button = "Add to a project", "Add as tasks"
+    text = "Add {many} as tasks to “{project}”?"
+    priority = forms.FloatField(
+        min_value=-1_000_000, max_value=1_000_000, initial=0, help_text="The highest comes first."
+    )
+
+
+class GoldForm(BulkForm):
+    title, button = "Make gold", "Make gold"
+    text = "Make {many} gold of “{project}”, each with its consensus label? Their tasks leave the queue."
+    reason = forms.CharField(
+        label="Why this label is right",
+        max_length=500,
+        required=False,
+        help_text="For managers; annotators never see it.",
+    )
+
+
+FORMS: dict[str, type[BulkForm]] = {
+    "overlap": OverlapForm,
+    "reserve": ReserveForm,
+    "priority": PriorityForm,
+    "add": AddForm,
+    "gold": GoldForm,
+}
