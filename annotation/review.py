@@ -18,7 +18,7 @@ from django.utils import timezone
 from adproof.labels import N_LABELS, TITLES, Label
 from annotation import statements
 from annotation.actions import SENT_BACK_DAYS, Refused, consensus_columns
-from annotation.consensus import tally
+from annotation.consensus import known_label, tally
 from annotation.models import Annotation, Consensus, Decision, SentBack, Slot, Task
 from generation.models import Candidate
 
@@ -253,14 +253,15 @@ def _send_back(decision: Decision, sent: list[Annotation], now: datetime) -> Non
 
 def _recount(candidate_id: int, now: datetime) -> None:
     """The consensus of the answers that stand; none if none does. An earlier decision ends with it."""
-    labels = list(Annotation.objects.standing().filter(candidate_id=candidate_id).values_list("label", flat=True))
+    answers = Annotation.objects.standing().filter(candidate_id=candidate_id)
+    votes = list(answers.values_list("annotator_id", "label"))
     rows = Consensus.objects.filter(candidate_id=candidate_id)
-    if not labels:
+    if not votes:
         rows.delete()
         return
     rows.update(method="majority")  # the statement below leaves reviewed ones alone
     tasks = Task.objects.filter(candidate_id=candidate_id, is_gold=False)
     needed = max(tasks.values_list("overlap", flat=True), default=1)
-    columns = consensus_columns([tally(candidate_id, labels, needed)])
+    columns = consensus_columns([tally(candidate_id, votes, needed, known=known_label(candidate_id))])
     with connection.cursor() as cursor:
         cursor.execute(statements.UPSERT_CONSENSUS, {**columns, "now": now})
