@@ -19,7 +19,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from annotation import statements
+from annotation import assist, statements
 from annotation.consensus import Tally, Vote, known_label, tally
 from annotation.models import Annotation, Consensus, Flag, Handout, Project, SentBack, Skip, Slot, Task
 from generation.actions import flag_unsuitable
@@ -57,6 +57,8 @@ class Answer:
     seconds: float
     view: str = "generated"
     details: dict[str, Any] = field(default_factory=dict)
+    guidelines: int | None = None  # the version that the annotator saw; None: the one in force
+    verdict: int | None = None  # the checkpoint whose verdict stood beside the picture
 
 
 @dataclass(frozen=True)
@@ -313,6 +315,7 @@ class _TaskRow:
     overlap_most: int
     is_gold: bool
     known: int | None  # the candidate's gold label
+    asks_details: bool
 
     def wants_one_more(self, votes: Sequence[Vote]) -> bool:
         """Full, but its people disagree, and the project asks on."""
@@ -329,6 +332,10 @@ def _judge(person: int, answer: Answer, desk: _Desk, writes: _Writes, project_id
         return _refuse(answer, "There is no such task in this project.")
     if answer.task in desk.answered:
         return _refuse(answer, "You have answered this task already: undo that answer first.")
+    if answer.details and not task.asks_details:
+        return _refuse(answer, "This project asks for a label only: send it without details.")
+    if answer.guidelines is not None and answer.guidelines > task.guidelines_version:
+        return _refuse(answer, f"The guidelines have no version {answer.guidelines} yet.")
     slot = desk.own_slot.pop(answer.task, None)
     if slot is None and answer.task not in desk.handed:
         return _refuse(answer, "This task was not handed to you.")
@@ -390,11 +397,10 @@ def _write(cursor: Any, person: int, desk: _Desk, writes: _Writes, now: datetime
             "labels": [answer.label for answer in answers],
             "seconds": [answer.seconds for answer in answers],
             "states": [str(state) for _, state in writes.answers],
-            "guidelines": [task.guidelines_version for task in tasks],
-            "shown": [
-                json.dumps({"prompt": task.shows_prompt, "view": answer.view})
-                for task, answer in zip(tasks, answers, strict=True)
+            "guidelines": [
+                answer.guidelines or task.guidelines_version for task, answer in zip(tasks, answers, strict=True)
             ],
+            "shown": _shown(tasks, answers),
             "details": [json.dumps(answer.details) for answer in answers],
             "slots": writes.slots,
             "closing": writes.closing,
@@ -402,6 +408,22 @@ def _write(cursor: Any, person: int, desk: _Desk, writes: _Writes, now: datetime
             **consensus_columns(tallies),
         },
     )
+
+
+def _shown(tasks: Sequence[_TaskRow], answers: Sequence[Answer]) -> list[str]:
+    """What stood beside each picture. A verdict is read from our own tables: the browser only says that it showed it."""
+    both = list(zip(tasks, answers, strict=True))
+    said = assist.verdicts_shown({(task.candidate, answer.verdict) for task, answer in both if answer.verdict})
+    return [
+        json.dumps(
+            {
+                "prompt": task.shows_prompt,
+                "view": answer.view,
+                "verdict": said.get((task.candidate, answer.verdict)) if answer.verdict else None,
+            }
+        )
+        for task, answer in both
+    ]
 
 
 def consensus_columns(tallies: Sequence[Tally]) -> dict[str, Any]:

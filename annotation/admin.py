@@ -28,9 +28,7 @@ class ProjectAdmin(ModelAdmin):
     list_display = ["name", "overlap", "agree_at_least", "lease_minutes", "shows_prompt", "is_paused", "created_at"]
     list_filter = ["is_paused"]
     search_fields = ["name"]
-    # A project's tasks were made with its overlap; verdicts beside the picture are not shown yet.
     readonly_fields = ["created_at"]
-    exclude = ["assists"]
 
     def save_model(self, request: HttpRequest, obj: Project, form: Any, change: bool) -> None:
         new_text = not change or "guidelines" in form.changed_data

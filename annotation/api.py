@@ -14,15 +14,15 @@ from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework.decorators import api_view, permission_classes
-from rest_framework.exceptions import NotFound, PermissionDenied
+from rest_framework.exceptions import APIException, NotFound, PermissionDenied, ValidationError
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.roles import may
 from adproof.labels import LABELS
-from annotation import actions, serializers
-from annotation.models import Annotation, Project, Slot
+from annotation import actions, assist, desk_keys, serializers
+from annotation.models import Annotation, DeskSettings, Project, Slot
 from generation.pictures import picture as serve_picture
 
 S = TypeVar("S", bound=serializers.Strict)
@@ -34,7 +34,17 @@ class MayLabel(BasePermission):
     message = "Your role can't label. Ask an operator for it."
 
     def has_permission(self, request: Request, view: Any) -> bool:
+        # A desk that was open when somebody else logged in must not send its person's answers as theirs.
+        meant = request.headers.get("X-Desk-Person")
+        if meant and request.user is not None and meant != str(request.user.pk):
+            raise SomebodyElse
         return request.user is not None and may(request.user, "label")
+
+
+class SomebodyElse(APIException):
+    status_code = 409
+    default_code = "somebody_else"
+    default_detail = "Somebody else is logged in here now. Log in again as yourself."
 
 
 @contextmanager
@@ -89,14 +99,23 @@ def lease(request: Request) -> Response:
     now = timezone.now()
     slots = actions.lease(request.user, project, asked["count"], now)
     left = actions.left_to_tell(request.user, project, now)
+    verdicts = assist.verdicts_to_show([slot.task.candidate_id for slot in slots]) if project.assists else {}
     today_from = max(asked.get("today_from", _midnight(now)), now - timedelta(days=1))
     return Response(
         {
-            "tasks": [_task(slot, project, "desk-picture" if request.auth else "picture") for slot in slots],
+            "tasks": [
+                {
+                    **_task(slot, project, "desk-picture" if request.auth else "picture"),
+                    "verdict": verdicts.get(slot.task.candidate_id),
+                }
+                for slot in slots
+            ],
             "state": "ok" if slots else _why_empty(project),
             "left": left,
             "done_today": _done_since(request.user, today_from).count(),
             "lease_minutes": project.lease_minutes,
+            "guidelines_version": project.guidelines_version,
+            "asks_details": project.asks_details,
         }
     )
 
@@ -266,3 +285,28 @@ def flag(request: Request) -> Response:
     with _refusals():
         actions.flag(request.user, asked["task"], asked["reason"])
     return Response({"done": True})
+
+
+@extend_schema(
+    methods=["GET"], tags=["desk"], summary="Your keys", request=None, responses=serializers.KeysOut
+)
+@extend_schema(
+    methods=["PUT", "POST"],
+    tags=["desk"],
+    summary="Choose your keys",
+    description="Those not named have their usual key; `{}` brings all usual keys back. One key each: a character, "
+    f"or one of {', '.join(desk_keys.NAMED)}.",
+    request=serializers.KeysIn,
+    responses=serializers.KeysOut,
+    examples=[OpenApiExample("Skip with X", value={"keys": {"skip": "x"}}, request_only=True)],
+)
+@api_view(["GET", "PUT", "POST"])
+@permission_classes([MayLabel])
+def keys(request: Request) -> Response:
+    if request.method != "GET":
+        try:
+            own = desk_keys.check(_read(serializers.KeysIn, request)["keys"])
+        except desk_keys.BadKeys as error:
+            raise ValidationError({"keys": error.by_action}) from None
+        DeskSettings.objects.update_or_create(user=request.user, defaults={"keys": own})
+    return Response({"keys": desk_keys.of(request.user), "usual": desk_keys.USUAL})

@@ -12,4 +12,5 @@ urlpatterns = [
     path("undo", api.undo, name="desk-undo"),
     path("skip", api.skip, name="desk-skip"),
     path("flag", api.flag, name="desk-flag"),
+    path("keys", api.keys, name="desk-keys"),
 ]

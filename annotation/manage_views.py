@@ -20,18 +20,25 @@ from annotation.models import Annotation, Project
 class ProjectForm(forms.ModelForm):
     class Meta:
         model = Project
-        fields = ["name", "overlap", "agree_at_least", "overlap_most", "lease_minutes", "shows_prompt"]
+        fields = [
+            "name", "overlap", "agree_at_least", "overlap_most", "lease_minutes", "gold_percent", "shows_prompt",
+            "asks_details", "assists",
+        ]  # fmt: skip
         labels = {
             "overlap": "Answers per task",
             "agree_at_least": "Until so many agree",
             "overlap_most": "At most so many answers",
             "lease_minutes": "Minutes a task is held",
             "shows_prompt": "Show the prompt beside the picture",
+            "gold_percent": "Gold, % of what is handed out",
+            "asks_details": "Ask for secondary defects and a marker on the picture (optional for annotators)",
+            "assists": "Show RFNet's verdict beside the labels: it leads people, so what they saw is stored",
         }
         help_texts = {
             "overlap": "1 to 9 people. Tasks made before a change keep their number.",
             "agree_at_least": "Where people differ, one more is asked until so many say the same. 0: never.",
             "overlap_most": "Where people differ, no task gets more answers than this.",
+            "gold_percent": "Tasks whose label is known, mixed in unseen to measure annotators. 0 to 50.",
             "lease_minutes": "An open desk renews it by itself; after that, the task goes to others.",
         }
         error_messages = {

@@ -13,6 +13,7 @@ MAX_ANSWERS = 100
 MAX_LEASE = 50
 VIEWS = ("generated", "product", "depth", "saliency")
 DAY_S = 86_400
+MOST = 2**63 - 1
 
 
 class Strict(serializers.Serializer):
@@ -39,15 +40,57 @@ class LabelField(serializers.Field):
         return int(value)
 
 
+class MarkerField(serializers.Field):
+    """[x, y] as shares of the picture's width and height."""
+
+    def to_internal_value(self, data: Any) -> list[float]:
+        numbers = isinstance(data, list) and len(data) == 2 and all(type(value) in (int, float) for value in data)
+        if not numbers or not all(0 <= value <= 1 for value in data):
+            raise serializers.ValidationError("Give [x, y], both from 0 to 1.")
+        return [round(float(value), 4) for value in data]
+
+    def to_representation(self, value: list[float]) -> list[float]:
+        return value
+
+
+class DetailsIn(Strict):
+    secondary = serializers.ListField(
+        child=LabelField(), required=False, max_length=4, help_text="Defects besides the label, each once."
+    )
+    marker = MarkerField(required=False, help_text="Where the defect is: [x, y] as shares of width and height.")
+
+    def validate_secondary(self, labels: list[int]) -> list[int]:
+        if 0 in labels:
+            raise serializers.ValidationError("“available” is no defect.")
+        if len(set(labels)) < len(labels):
+            raise serializers.ValidationError("Give each defect once.")
+        return sorted(labels)
+
+
 class AnswerIn(Strict):
     id = serializers.UUIDField(help_text="Made by the client, so that sending twice is safe.")
     task = serializers.IntegerField(min_value=1, max_value=2**63 - 1)
     label = LabelField(help_text="0..4 or a name: available, space_mismatch, size_mismatch, ...")
     seconds = serializers.FloatField(min_value=0, max_value=DAY_S, help_text="How long it was looked at.")
     view = serializers.ChoiceField(choices=VIEWS, default="generated", help_text="What was on the screen.")
+    details = DetailsIn(required=False, help_text="Only where the project asks for details.")
+    guidelines = serializers.IntegerField(
+        required=False, min_value=1, max_value=2**31 - 1, help_text="The version you saw. Default: the one in force."
+    )
+    verdict = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, max_value=MOST,
+        help_text="`checkpoint` of RFNet's verdict, if you showed it beside the picture.",
+    )  # fmt: skip
+
+    def _with_details(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        details = attrs.get("details", {})
+        if attrs["label"] in details.get("secondary", []):
+            raise serializers.ValidationError({"details": "A secondary defect is another one than the label."})
+        attrs["details"] = {name: value for name, value in details.items() if value}
+        return attrs
 
     def to_internal_value(self, data: Any) -> Answer:
-        return Answer(**super().to_internal_value(data))
+        return Answer(**self._with_details(super().to_internal_value(data)))
 
 
 class AnswersIn(Strict):
@@ -88,6 +131,12 @@ class ProductOut(serializers.Serializer):
     description = serializers.CharField()
 
 
+class VerdictOut(serializers.Serializer):
+    checkpoint = serializers.IntegerField()
+    label = serializers.IntegerField()
+    probs = serializers.ListField(child=serializers.FloatField(), help_text="Five probabilities, one per label.")
+
+
 class TaskOut(serializers.Serializer):
     task = serializers.IntegerField()
     lease_until = serializers.DateTimeField()
@@ -96,6 +145,7 @@ class TaskOut(serializers.Serializer):
     image_scale = serializers.FloatField(help_text="Longest side of the product as a share of the picture.")
     prompt = serializers.CharField(allow_null=True, help_text="null when the project hides it.")
     comment = serializers.CharField(allow_null=True, help_text="What a reviewer who sent it back to you says.")
+    verdict = VerdictOut(allow_null=True, help_text="RFNet's, when the project assists and there is one.")
 
 
 class LeaseOut(serializers.Serializer):
@@ -106,6 +156,8 @@ class LeaseOut(serializers.Serializer):
     )
     done_today = serializers.IntegerField()
     lease_minutes = serializers.IntegerField()
+    guidelines_version = serializers.IntegerField(help_text="In force now. Say with your answer which one you saw.")
+    asks_details = serializers.BooleanField(help_text="Whether answers may carry `details`.")
 
 
 class TasksIn(Strict):
@@ -145,6 +197,15 @@ class SkipIn(Strict):
 class FlagIn(Strict):
     task = serializers.IntegerField(min_value=1)
     reason = serializers.CharField(required=False, allow_blank=True, max_length=200, default="")
+
+
+class KeysIn(Strict):
+    keys = serializers.DictField(child=serializers.CharField(max_length=20, trim_whitespace=False))
+
+
+class KeysOut(serializers.Serializer):
+    keys = serializers.DictField(child=serializers.CharField(), help_text="The key of each action.")
+    usual = serializers.DictField(child=serializers.CharField(), help_text="What it is unless you choose another.")
 
 
 class DoneOut(serializers.Serializer):

@@ -136,7 +136,8 @@ LOCK_TASKS = """
     SELECT t.id, t.project_id, t.candidate_id, t.overlap, project.guidelines_version, project.shows_prompt,
         project.agree_at_least, project.overlap_most, t.is_gold,
         (SELECT g.label FROM annotation_task known JOIN annotation_gold g ON g.task_id = known.id
-         WHERE known.candidate_id = t.candidate_id AND known.is_gold ORDER BY g.id DESC LIMIT 1)
+         WHERE known.candidate_id = t.candidate_id AND known.is_gold ORDER BY g.id DESC LIMIT 1),
+        project.asks_details
     FROM person, annotation_task t
     JOIN annotation_project project ON project.id = t.project_id
     JOIN generation_candidate c ON c.id = t.candidate_id

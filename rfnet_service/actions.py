@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from annotation import assist
 from generation.models import Candidate
 from rfnet_service.models import Checkpoint, Verdict
 from runs.actions import start_in_parts
@@ -32,6 +33,19 @@ def promote(checkpoint: Checkpoint) -> None:
         Checkpoint.objects.filter(is_promoted=True).update(is_promoted=False)
         Checkpoint.objects.filter(pk=checkpoint.pk).update(is_promoted=True, promoted_at=timezone.now())
     checkpoint.refresh_from_db()
+
+
+def verdicts_for_the_desk(
+    candidates: Collection[int], checkpoints: Collection[int] | None
+) -> dict[tuple[int, int], assist.Verdict]:
+    rows = Verdict.objects.filter(candidate_id__in=candidates)
+    chosen = (
+        rows.filter(checkpoint__is_promoted=True) if checkpoints is None else rows.filter(checkpoint_id__in=checkpoints)
+    )
+    return {
+        (candidate, checkpoint): {"checkpoint": checkpoint, "label": label, "probs": probs}
+        for candidate, checkpoint, label, probs in chosen.values_list("candidate", "checkpoint", "label", "probs")
+    }
 
 
 def unscored(checkpoint: Checkpoint) -> QuerySet[Candidate]:

@@ -17,7 +17,10 @@ from tests import build
 from tests.test_pages import assert_sane
 
 pytestmark = pytest.mark.django_db
-SETTINGS = {"name": "first", "overlap": 2, "agree_at_least": 0, "overlap_most": 5, "lease_minutes": 5, "shows_prompt": "on"}
+SETTINGS = {
+    "name": "first", "overlap": 2, "agree_at_least": 0, "overlap_most": 5, "lease_minutes": 5, "gold_percent": 0,
+    "shows_prompt": "on",
+}  # fmt: skip
 READERS, MANAGERS = {"rita", "max", "mia", "olga"}, {"max", "olga"}
 
 

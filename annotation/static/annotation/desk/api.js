@@ -10,9 +10,14 @@ export class ApiError extends Error {
     return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
   }
   get isLogin() {
-    return this.status === 401 || (this.status === 403 && /csrf/i.test(this.message));
+    // 409: somebody else has logged in meanwhile in another tab; what waits here is not theirs.
+    return this.status === 401 || this.status === 409 || (this.status === 403 && /csrf/i.test(this.message));
   }
 }
+
+// Whose desk this is: the server refuses what is sent under another person's login.
+let person = "";
+export const iAm = (user) => (person = String(user));
 
 const csrf = () => document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1] ?? "";
 
@@ -21,7 +26,7 @@ export async function post(base, verb, body, { keepalive = false, timeout = 1500
   try {
     response = await fetch(base + verb, {
       method: "POST",
-      headers: { "Content-Type": "application/json", "X-CSRFToken": csrf() },
+      headers: { "Content-Type": "application/json", "X-CSRFToken": csrf(), "X-Desk-Person": person },
       body: JSON.stringify(body),
       credentials: "same-origin",
       keepalive,

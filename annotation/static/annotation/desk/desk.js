@@ -1,5 +1,5 @@
 // The labelling desk: puts queue, outbox, viewer and keys together.
-import { newId } from "./api.js";
+import { iAm, newId } from "./api.js";
 import { History } from "./history.js";
 import { listen } from "./keys.js";
 import { Outbox } from "./outbox.js";
@@ -221,6 +221,7 @@ function wireButtons() {
 }
 
 async function start() {
+  iAm(settings.user);
   const who = `adproof-desk-${settings.user}`;
   store = await openStore(settings.user);
   outbox = new Outbox(store, settings.api, who);

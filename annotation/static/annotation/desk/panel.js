@@ -62,7 +62,7 @@ const MESSAGES = {
   empty: ["All done for now", "You have judged every picture in the queue. New ones appear here by themselves."],
   paused: ["This project is paused", "A manager has paused it. It goes on here by itself."],
   offline: ["No connection", "What you have labelled is kept. The desk goes on by itself when the server answers again."],
-  login: ["You are logged out", "What you have labelled is kept on this computer and is sent after you have logged in again."],
+  login: ["You are logged out", "Or somebody else has logged in here. What you have labelled is kept on this computer and is sent after you have logged in again."],
 };
 
 export function showMessage(state) {

@@ -8,7 +8,7 @@ const DECODE_AHEAD = 5;
 const RENEW_MS = 60000;
 // Somebody who left the page open overnight must not keep pictures from the others.
 const AWAY_MS = 20 * 60000;
-const POLL_MS = { not_ready: 3000, empty: 10000, paused: 15000, offline: 3000 };
+const POLL_MS = { not_ready: 3000, empty: 10000, paused: 15000, offline: 3000, login: 5000 };
 
 export class Queue extends EventTarget {
   tasks = [];
