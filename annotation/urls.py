@@ -1,6 +1,6 @@
 from django.urls import path
 
-from annotation import browse_views, grid_views, manage_views, review_views, views
+from annotation import browse_views, gold_views, grid_views, manage_views, review_views, views
 
 urlpatterns = [
     path("desk/", views.desk, name="desk"),
@@ -10,6 +10,12 @@ urlpatterns = [
     path("projects/<int:pk>/", manage_views.project, name="project"),
     path("projects/<int:pk>/pause/", manage_views.project_pause, name="project_pause"),
     path("projects/<int:pk>/ask-on/", manage_views.project_ask_on, name="project_ask_on"),
+    path("projects/<int:pk>/gold/", gold_views.gold, name="gold"),
+    path("projects/<int:pk>/gold/add/", gold_views.gold_add, name="gold_add"),
+    path("projects/<int:pk>/gold/upload/", gold_views.gold_upload, name="gold_upload"),
+    path("projects/<int:pk>/gold/take/", gold_views.gold_take, name="gold_take"),
+    path("projects/<int:pk>/gold/rate/", gold_views.gold_rate, name="gold_rate"),
+    path("projects/<int:pk>/gold/<int:gold_pk>/retire/", gold_views.gold_retire, name="gold_retire"),
     path("labels/", browse_views.labels, name="labels"),
     path("labels/filters/", browse_views.filter_save, name="filter_save"),
     path("labels/filters/<int:pk>/delete/", browse_views.filter_delete, name="filter_delete"),

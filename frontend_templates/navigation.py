@@ -36,7 +36,7 @@ SECTIONS: list[tuple[Place, list[Place]]] = [
             Place("Grid", "grid-new", "review", ("grid",)),
             Place("Decisions", "review-history", "review"),
             Place("Labels", "labels", "see_quality", ("snapshot", "snapshot_act")),
-            Place("Projects", "projects", "see_quality", ("project", "project_create")),
+            Place("Projects", "projects", "see_quality", ("project", "project_create", "gold")),
         ],
     ),
     (Place("Datasets", "datasets", "freeze_datasets", ("dataset",)), []),
