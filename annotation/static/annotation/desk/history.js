@@ -15,7 +15,7 @@ export class History {
   // seq: a promise of the place in the outbox.
   push({ verb, id, seq, shown }) {
     const { bitmaps, loading, extra, placed, ...task } = shown;
-    const action = { verb, id, task: task.task, shown: task, seq };
+    const action = { verb, id, task: task.task ?? task.pair, shown: task, seq };
     this.actions = [...this.actions, action].slice(-MOST);
     Promise.resolve(seq).then((place) => {
       action.seq = place;

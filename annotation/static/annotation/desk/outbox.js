@@ -15,10 +15,12 @@ export class Outbox extends EventTarget {
   #again = false;
   #wake = () => {};
 
-  constructor(store, base, channelName) {
+  // answers: the verb that takes many at once, which is also the name of their list in the body.
+  constructor(store, base, channelName, answers = "annotations") {
     super();
     this.store = store;
     this.base = base;
+    this.answers = answers;
     this.lockName = channelName;
     // Tabs of one person share the store: one of them sends (under a lock), all of them hear of the results.
     this.channel = new BroadcastChannel(channelName);
@@ -46,7 +48,7 @@ export class Outbox extends EventTarget {
     return this.#inOrder(async () => {
       const seq = await action.seq;
       if (!(await this.store.takeOutUnsent(seq))) {
-        const what = { annotations: { id: action.id }, skip: { skipped: action.task }, flag: { flagged: action.task } };
+        const what = { [this.answers]: { id: action.id }, skip: { skipped: action.task }, flag: { flagged: action.task } };
         await this.store.add({ verb: "undo", body: what[action.verb], task: action.task });
       }
       await this.#refresh();
@@ -79,7 +81,7 @@ export class Outbox extends EventTarget {
   async #sendAll() {
     let pause = FIRST_WAIT_MS;
     for (;;) {
-      const entries = await this.store.markTried(nextBatch(await this.store.all()));
+      const entries = await this.store.markTried(nextBatch(await this.store.all(), this.answers));
       if (!entries.length) return;
       try {
         const outcomes = await this.#send(entries);
@@ -98,10 +100,10 @@ export class Outbox extends EventTarget {
   // The outcome of each entry; throws only what is worth another try.
   async #send(entries) {
     const [{ verb, body, task, seq }] = entries;
-    const isAnswers = verb === "annotations";
+    const isAnswers = verb === this.answers;
     try {
       if (isAnswers) {
-        const { results } = await post(this.base, verb, { annotations: entries.map((entry) => entry.body) });
+        const { results } = await post(this.base, verb, { [verb]: entries.map((entry) => entry.body) });
         return results.map((result, number) => ({ ...result, verb, seq: entries[number].seq }));
       }
       const data = await post(this.base, verb, body);
@@ -128,7 +130,7 @@ export class Outbox extends EventTarget {
   async #hear({ outcomes, problem }) {
     this.problem = problem;
     for (const outcome of outcomes) {
-      if (outcome.verb === "annotations" && outcome.status !== "refused") this.saved += 1;
+      if (outcome.verb === this.answers && outcome.status !== "refused") this.saved += 1;
       if (outcome.verb === "undo" && outcome.status === "saved") this.saved = Math.max(0, this.saved - 1);
       this.dispatchEvent(new CustomEvent("result", { detail: outcome }));
     }
@@ -158,8 +160,8 @@ export class Outbox extends EventTarget {
 }
 
 // Answers in a row go together; everything else goes alone, so that order is kept.
-function nextBatch(entries) {
-  const head = entries.findIndex((entry) => entry.verb !== "annotations");
+function nextBatch(entries, answers) {
+  const head = entries.findIndex((entry) => entry.verb !== answers);
   if (head === 0) return entries.slice(0, 1);
   return entries.slice(0, Math.min(head < 0 ? entries.length : head, MOST_AT_ONCE));
 }

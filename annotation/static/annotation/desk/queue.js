@@ -1,4 +1,4 @@
-// The next tasks, held under lease with their pictures decoded. Events: "change", and "lost" (detail: task ids).
+// The next tasks (or pairs), held under lease with their pictures decoded. Events: "change", and "lost" (detail: task ids).
 import { ApiError, post } from "./api.js";
 import { decode } from "./pictures.js";
 
@@ -10,6 +10,9 @@ const RENEW_MS = 60000;
 const AWAY_MS = 20 * 60000;
 const POLL_MS = { not_ready: 3000, empty: 10000, paused: 15000, offline: 3000, login: 5000 };
 
+// How the API calls them, and the pictures that must be there before one is shown.
+const TASKS = { many: "tasks", one: "task", pictures: ["generated", "product"] };
+
 export class Queue extends EventTarget {
   tasks = [];
   current = null; // the one on the screen
@@ -20,8 +23,9 @@ export class Queue extends EventTarget {
   #poll = 0;
   #lastUsed = Date.now();
 
-  constructor(base, project, isAnswered) {
+  constructor(base, project, isAnswered, kind = TASKS) {
     super();
+    this.kind = kind;
     this.base = base;
     this.project = project;
     this.isAnswered = isAnswered;
@@ -36,7 +40,7 @@ export class Queue extends EventTarget {
   // The next task whose picture is there, or null. It stays held until it is answered or released.
   next() {
     this.#lastUsed = Date.now();
-    const place = this.tasks.findIndex((task) => task.bitmaps?.generated);
+    const place = this.tasks.findIndex((task) => task.bitmaps);
     if (place < 0) return null;
     const [task] = this.tasks.splice(place, 1);
     this.refill();
@@ -45,14 +49,14 @@ export class Queue extends EventTarget {
   }
 
   putFirst(task) {
-    this.tasks = [task, ...this.tasks.filter((other) => other.task !== task.task)];
+    this.tasks = [task, ...this.tasks.filter((other) => this.#id(other) !== this.#id(task))];
     this.#decodeAhead();
   }
 
   dropProduct(product) {
     const gone = this.tasks.filter((task) => task.product.id === product);
     this.tasks = this.tasks.filter((task) => task.product.id !== product);
-    if (gone.length) post(this.base, "release", { tasks: gone.map((task) => task.task) }).catch(() => {});
+    if (gone.length) post(this.base, "release", this.#listed(gone)).catch(() => {});
     this.refill();
   }
 
@@ -65,8 +69,9 @@ export class Queue extends EventTarget {
       midnight.setHours(0, 0, 0, 0);
       const asked = { project: this.project, count: AHEAD - this.tasks.length, today_from: midnight.toISOString() };
       const given = await post(this.base, "lease", asked);
-      const held = new Set([...this.tasks, this.current].map((task) => task?.task));
-      this.tasks.push(...given.tasks.filter((task) => !held.has(task.task) && !this.isAnswered(task.task)));
+      const held = new Set(this.#held().map((task) => this.#id(task)));
+      const fresh = given[this.kind.many].filter((task) => !held.has(this.#id(task)) && !this.isAnswered(this.#id(task)));
+      this.tasks.push(...fresh);
       this.left = given.left;
       this.doneToday = given.done_today;
       this.leaseMinutes = given.lease_minutes;
@@ -88,11 +93,11 @@ export class Queue extends EventTarget {
     for (const task of this.tasks.slice(0, DECODE_AHEAD)) this.load(task);
   }
 
-  // Decode a task's two main pictures once; a picture that can't be had is tried again at the next refill.
+  // Decode a task's main pictures once; a picture that can't be had is tried again at the next refill.
   load(task) {
-    task.loading ??= Promise.all([decode(task.pictures.generated), decode(task.pictures.product)]).then(
-      ([generated, product]) => {
-        task.bitmaps = { generated, product };
+    task.loading ??= Promise.all(this.kind.pictures.map((name) => decode(task.pictures[name]))).then(
+      (bitmaps) => {
+        task.bitmaps = Object.fromEntries(this.kind.pictures.map((name, place) => [name, bitmaps[place]]));
         this.dispatchEvent(new Event("change"));
       },
       () => {
@@ -104,12 +109,12 @@ export class Queue extends EventTarget {
   }
 
   async renew() {
-    const held = [...this.tasks, ...(this.current ? [this.current] : [])].map((task) => task.task);
+    const held = this.#held();
     if (!held.length) return;
     try {
-      const { lost } = await post(this.base, "renew", { tasks: held });
+      const { lost } = await post(this.base, "renew", this.#listed(held));
       if (!lost.length) return;
-      this.tasks = this.tasks.filter((task) => !lost.includes(task.task));
+      this.tasks = this.tasks.filter((task) => !lost.includes(this.#id(task)));
       this.dispatchEvent(new CustomEvent("lost", { detail: lost }));
       this.refill();
     } catch (error) {
@@ -120,9 +125,20 @@ export class Queue extends EventTarget {
 
   // The page goes away: others may have these at once. What waits in the outbox stays ours.
   letGo() {
-    const held = [...this.tasks, ...(this.current ? [this.current] : [])].map((task) => task.task);
-    const free = held.filter((task) => !this.isAnswered(task));
-    if (free.length) post(this.base, "release", { tasks: free }, { keepalive: true }).catch(() => {});
+    const free = this.#held().filter((task) => !this.isAnswered(this.#id(task)));
+    if (free.length) post(this.base, "release", this.#listed(free), { keepalive: true }).catch(() => {});
     this.tasks = [];
+  }
+
+  #id(task) {
+    return task[this.kind.one];
+  }
+
+  #held() {
+    return this.current ? [...this.tasks, this.current] : this.tasks;
+  }
+
+  #listed(tasks) {
+    return { [this.kind.many]: tasks.map((task) => this.#id(task)) };
   }
 }
