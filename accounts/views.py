@@ -9,7 +9,7 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRefresh
 from rest_framework.authtoken.models import Token
 
@@ -65,6 +65,7 @@ def demo_login(request: HttpRequest, username: str) -> HttpResponse:
 
 
 @login_required
+@require_safe
 def profile(request: HttpRequest) -> HttpResponse:
     token = Token.objects.filter(user=request.user).first()
     return render(request, "accounts/profile.html", {"token": token})

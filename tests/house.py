@@ -1,0 +1,190 @@
+"""The whole URLconf, and a furnished house: at least one realistic row for whatever an address names.
+
+A new page below a known address (`projects/<int:pk>/...`) is covered by itself. A new kind of row gets a line in ROWS.
+"""
+
+import re
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
+
+from annotation import actions, review
+from annotation.actions import Answer, Pick
+from annotation.gold import Known, make_gold
+from annotation.models import (
+    Annotation,
+    Consensus,
+    Decision,
+    Guidelines,
+    Project,
+    SavedFilter,
+    Slot,
+    Snapshot,
+    Task,
+    Team,
+)
+from runs.models import Run, RunMetric
+from tests import build, data_rows
+
+WORDS = "A long title of a lamp with a linen shade, brass foot, and a cable of three metres in a fabric of three colours"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    route: str  # "projects/<int:pk>/"
+    name: str  # "project"
+    view: object
+
+    @property
+    def is_api(self):
+        return self.route.startswith("api/v1/")
+
+    @property
+    def key(self):
+        return self.name or self.route
+
+
+def endpoints():
+    """Every address there is, without the admin's own (Django's permissions guard those)."""
+
+    def walk(patterns, prefix):
+        for pattern in patterns:
+            route = prefix + str(pattern.pattern)
+            if isinstance(pattern, URLPattern):
+                yield Endpoint(route, pattern.name or "", pattern.callback)
+            elif isinstance(pattern, URLResolver) and pattern.namespace != "admin":
+                yield from walk(pattern.url_patterns, route)
+
+    return list(walk(get_resolver().url_patterns, ""))
+
+
+class House:
+    """Rows by the part of the address that stands before their id."""
+
+    def __init__(self, people):
+        self.people = people
+        self._furnish()
+        self._train()
+        self._review()
+        self.rows = {
+            "login/demo/": "alice",
+            "pictures/": self.candidate.image_sha256,
+            "api/v1/desk/pictures/": self.candidate.image_sha256,
+            "thumbnails/": 96,
+            "thumbnails/<int:px>/": self.candidate.image_sha256,
+            "products/": self.product.pk,
+            "prompts/": build.prompt().pk,
+            "generators/": build.generator().pk,
+            "candidates/": self.candidate.pk,
+            "projects/": self.project.pk,
+            "projects/<int:pk>/gold/": self.gold.pk,
+            "labels/filters/": self.filter.pk,
+            "labels/snapshots/": self.snapshot.pk,
+            "labels/snapshots/<int:pk>/": "priority",
+            "quality/": "annotators",
+            "review/": self.disputed.candidate_id,
+            "grid/": self.snapshot.pk,
+            "datasets/": self.version.pk,
+            "checkpoints/": self.checkpoint.pk,
+            "training/": self.training.pk,
+            "rounds/": self.round.number,
+            "runs/": self.run.pk,
+        }
+
+    def path(self, endpoint, **others):
+        """Its address, with the id of a real row in each place (or what `others` says by the parameter's name)."""
+
+        def value(match):
+            name, before = match.group(2), endpoint.route[: match.start()]
+            if name in others:
+                return str(others[name])
+            assert before in self.rows, f"tests/house.py: add a row for <{name}> in {endpoint.route}"
+            return str(self.rows[before])
+
+        return "/" + re.sub(r"<(\w+:)?(\w+)>", value, endpoint.route)
+
+    def _furnish(self):
+        people = self.people
+        self.project = Project.objects.create(
+            name="First pictures", overlap=2, gold_percent=10, asks_details=True, guidelines="Look at the whole picture.",
+        )  # fmt: skip
+        Guidelines.objects.get_or_create(project=self.project, version=1, defaults={"text": "Look at the whole picture."})
+        self.team = Team.objects.create(name="Furniture")
+        self.team.members.add(people["alice"])
+        self.candidates = build.candidates(8)
+        self.candidate = self.candidates[0]
+        self.product = self.candidate.product
+        self.product.title, self.product.description = WORDS, WORDS * 3
+        self.product.save()
+        actions.add_tasks(self.project, [Pick(row.pk, priority=-n) for n, row in enumerate(self.candidates)])
+        for number, name in enumerate(("alice", "bob")):
+            slots = actions.lease(people[name], self.project, 4)
+            answers = [self.answer(slot.task_id, (slot.task_id * number) % 5) for slot in slots[:3]]
+            assert {row.status for row in actions.save_annotations(people[name], answers)} == {"saved"}
+        for number, annotation in enumerate(Annotation.objects.all()):
+            annotation.created_at -= timedelta(hours=number)
+            annotation.save()
+        self.disputed = Consensus.objects.order_by("agreement", "pk").first()
+        make_gold(self.project, {self.candidates[7].pk: Known(2, "It floats.")}, people["max"])
+        self.gold = Task.objects.get(is_gold=True).gold
+        self.held = Slot.objects.filter(annotator=people["alice"], is_filled=False).first().task
+
+    @staticmethod
+    def answer(task, label=0, **values):
+        return Answer(**{"id": uuid.uuid4(), "task": task, "label": label, "seconds": 2.5, **values})
+
+    def _review(self):
+        people = self.people
+        pk = Consensus.objects.order_by("-pk").first().candidate_id
+        review.decide(people["rita"], uuid.uuid4(), pk, Decision.Action.CHANGED, 3, "The foot floats.")
+        query = {"label": "0"}
+        self.filter = SavedFilter.objects.create(owner=people["olga"], name="Good ones", query=query)
+        SavedFilter.objects.create(owner=people["rita"], name="Those of Rita", query={"state": "disputed"}, is_shared=True)
+        ids = [row.pk for row in self.candidates]
+        self.snapshot = Snapshot.objects.create(owner=people["olga"], query=query, candidates=ids, count=len(ids))
+
+    def _train(self):
+        from django.conf import settings
+
+        from datasets_app.models import VersionRow
+        from training.models import Round, Training
+
+        people, counts = self.people, {"train": {"available": 3, "space_mismatch": 2}, "validation": {}, "test": {"available": 1}}
+        self.version = data_rows.version_row(settings.VERSIONS_DIR / "ads", counts=counts, created_by=people["olga"])
+        for row in self.candidates[:5]:
+            VersionRow.objects.create(
+                version=self.version, candidate=row, label=0, posterior=[1, 0, 0, 0, 0], agreement=1, annotation_count=2,
+                split="train", row_digest="0" * 64,
+            )  # fmt: skip
+        now = timezone.now()
+        self.run = Run.objects.create(
+            kind="generate", title="Draw 8 candidates", state="running", created_by=people["olga"], total=8, done=4,
+            started_at=now, lease_until=now + timedelta(days=1), stage="drawing",
+        )  # fmt: skip
+        for step in range(3):
+            RunMetric.objects.create(run=self.run, step=step, values={"loss": 1 / (step + 1)})
+        self.run.log("Half is done.")
+        trained = Run.objects.create(
+            kind="train_rfnet", title="Train RFNet", state="stopped", created_by=people["olga"], done=4, total=4
+        )
+        self.checkpoint = data_rows.checkpoint(promoted=True, version=self.version)
+        for number, row in enumerate(self.candidates[:6]):
+            data_rows.verdict(row, self.checkpoint, number % 5)
+        self.training = Training.objects.create(
+            kind="rfnet", dataset_version=self.version, run=trained, checkpoint=self.checkpoint, created_by=people["olga"],
+            config={"seed": 3},
+        )  # fmt: skip
+        self.round = Round.objects.create(
+            number=1, project=self.project, strategy="margin", picked_by=self.checkpoint, picked_count=8,
+            dataset_version=self.version, checkpoint=self.checkpoint,
+        )  # fmt: skip
+
+
+def row_counts():
+    """How many rows every table has: what must not change when something is refused."""
+    from django.apps import apps
+
+    return {model._meta.label: model._default_manager.count() for model in apps.get_models() if model._meta.managed}
