@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
-from annotation import bulk, quality
+from annotation import bulk, quality, queue_changes
 from runs.clock import regularly
 from runs.context import BadInput, RunContext
 from runs.kinds import kind
@@ -48,6 +49,32 @@ def bulk_labels(ctx: RunContext) -> dict[str, Any]:
         draft.replace(kept)
         ctx.progress(at, snapshot.count, force=True)
     return {"done": report.done, "left_out": dict(report.left_out)}
+
+
+@kind(queue_changes.KIND, title="Change a queue", queue="light", max_attempts=10)
+def change_queue(ctx: RunContext) -> dict[str, Any]:
+    """How far it is stands in the run's result, written with each chunk: a killed one goes on where it was."""
+    from annotation.models import Project, Team
+
+    which = queue_changes.Which(**ctx.params["which"])
+    how = queue_changes.How(**ctx.params["how"])
+    if which.project is not None and not Project.objects.filter(pk=which.project).exists():
+        raise BadInput("Its project was deleted meanwhile: choose another.")
+    if how.team is not None and not Team.objects.filter(pk=how.team).exists():
+        raise BadInput("Its team was deleted meanwhile: choose another.")
+    place = queue_changes.Place(**{name: ctx.run.result.get(name, 0) for name in ("after", "changed")})
+    seen, total = place.changed, place.changed + queue_changes.count(which)
+
+    def keep(place: queue_changes.Place) -> None:
+        ctx.run.held().update(result=asdict(place))
+
+    def tell(place: queue_changes.Place) -> None:
+        ctx.progress(place.changed, total)
+        ctx.stop_if_asked()
+
+    ctx.progress(seen, total, force=True)
+    place = queue_changes.work(which, how, place, writing=ctx.writing, keep=keep, tell=tell)
+    return {"changed": place.changed}
 
 
 @regularly(seconds=60)
