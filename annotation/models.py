@@ -483,14 +483,38 @@ class PairSlot(models.Model):
             models.CheckConstraint(
                 condition=Q(is_filled=False) | Q(annotator__isnull=False), name="pair_slot_filled_by_somebody"
             ),
+            models.CheckConstraint(condition=Q(number__lt=9), name="pair_slot_number_in_range"),
         ]
 
     def __str__(self) -> str:
         return f"slot {self.number} of pair {self.pair_id}"
 
 
+class PairHandout(models.Model):
+    """This pair was on this person's screen once, and which of the two stood left: drawn at random, then kept."""
+
+    pair = models.ForeignKey(Pair, on_delete=models.CASCADE, related_name="handouts", db_index=False)
+    annotator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    first_is_left = models.BooleanField()
+    first_at = models.DateTimeField(default=timezone.now)
+    # They did not want to judge this one: it goes to others, not back to them.
+    skipped_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["pair", "annotator"], name="pair_handout_once")]
+
+    def __str__(self) -> str:
+        return f"pair {self.pair_id} was shown to {self.annotator_id}"
+
+
+class PreferenceQuerySet(models.QuerySet):
+    def standing(self) -> PreferenceQuerySet:
+        """Those that count: not undone and not surplus."""
+        return self.filter(is_undone=False, is_surplus=False)
+
+
 class Preference(models.Model):
-    """Which of a pair one person would rather use."""
+    """Which of a pair one person would rather use. Never changed, only taken back."""
 
     class Choice(models.TextChoices):
         FIRST = "first", "The first"
@@ -503,14 +527,23 @@ class Preference(models.Model):
     choice = models.CharField(max_length=6, choices=Choice.choices)
     first_was_left = models.BooleanField()
     seconds = models.FloatField()
+    # The place it fills. One that counts has one, and no two have the same: so no pair gets more than its overlap.
+    slot = models.ForeignKey(PairSlot, null=True, on_delete=models.PROTECT, related_name="+", db_index=False)
     is_undone = models.BooleanField(default=False)
+    is_surplus = models.BooleanField(default=False)  # came after the pair was full
     created_at = models.DateTimeField(default=timezone.now)
+
+    objects = PreferenceQuerySet.as_manager()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
                 fields=["pair", "annotator"], condition=Q(is_undone=False), name="preference_one_standing"
-            )
+            ),
+            models.UniqueConstraint(fields=["slot"], condition=Q(is_undone=False), name="preference_one_per_slot"),
+            models.CheckConstraint(
+                condition=Q(is_undone=True) | Q(is_surplus=True) | Q(slot__isnull=False), name="preference_has_a_slot"
+            ),
         ]
 
     def __str__(self) -> str:
