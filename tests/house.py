@@ -11,7 +11,7 @@ from datetime import timedelta
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
-from annotation import actions, review
+from annotation import actions, pair_actions, review
 from annotation.actions import Answer, Pick
 from annotation.gold import Known, make_gold
 from annotation.models import (
@@ -27,7 +27,7 @@ from annotation.models import (
     Team,
 )
 from runs.models import Run, RunMetric
-from tests import build, data_rows
+from tests import build, data_rows, pair_rows
 
 WORDS = "A long title of a lamp with a linen shade, brass foot, and a cable of three metres in a fabric of three colours"
 
@@ -69,6 +69,7 @@ class House:
         self._furnish()
         self._train()
         self._review()
+        self._compare()
         self.rows = {
             "login/demo/": "alice",
             "pictures/": self.candidate.image_sha256,
@@ -145,6 +146,14 @@ class House:
         SavedFilter.objects.create(owner=people["rita"], name="Those of Rita", query={"state": "disputed"}, is_shared=True)
         ids = [row.pk for row in self.candidates]
         self.snapshot = Snapshot.objects.create(owner=people["olga"], query=query, candidates=ids, count=len(ids))
+
+    def _compare(self):
+        """Alice has answered one pair and holds another."""
+        alice = self.people["alice"]
+        self.taste, _ = pair_rows.pairs(3, name="Taste")
+        answered, held = (slot.pair_id for slot in pair_actions.lease(alice, self.taste, 2))
+        self.preference, self.held_pair = uuid.uuid4(), held
+        pair_actions.save_preferences(alice, [pair_actions.Choice(self.preference, answered, "left", 2.5)])
 
     def _train(self):
         from django.conf import settings

@@ -36,8 +36,8 @@ def caller(user):
     return post
 
 
-def preference(pair, **values):
-    return {"id": str(uuid.uuid4()), "pair": pair, "choice": "left", "seconds": 3.2, **values}
+def preference(of, **values):
+    return {"id": str(uuid.uuid4()), "pair": of, "choice": "left", "seconds": 3.2, **values}
 
 
 def leased(call, project, count=10):

@@ -98,6 +98,12 @@ desk-skip             label            POST own=alice
 desk-flag             label            POST own=alice
 desk-keys             label            GET PUT POST
 review-decisions      review           POST
+pairs-lease           label            POST
+pairs-preferences     label            POST
+pairs-renew           label            POST
+pairs-release         label            POST
+pairs-skip            label            POST own=alice
+pairs-undo            label            POST own=alice
 schema                anybody          GET
 api-docs              anybody          GET
 """
@@ -151,7 +157,7 @@ def bodies(house):
     """A request by which each endpoint really does what it is there for; `{}` where a press is all it takes."""
     alice = house.people["alice"]
     answered = alice.annotations.standing().first()
-    task = house.held.pk
+    task, pair = house.held.pk, house.held_pair
     return {
         "login": {"username": "alice", "password": "a-long-password"},
         "product_unsuitable": {"reason": "cut off"},
@@ -174,6 +180,14 @@ def bodies(house):
         "review-decisions": {
             "id": "6f1c9d1e-9f0b-4a57-8f6e-0d5f3f8f2a12", "candidate": house.disputed.candidate_id, "action": "confirmed",
         },
+        "pairs-lease": {"project": house.taste.pk, "count": 1},
+        "pairs-preferences": {
+            "preferences": [{"id": "6f1c9d1e-9f0b-4a57-8f6e-0d5f3f8f2a13", "pair": pair, "choice": "tie", "seconds": 2}],
+        },
+        "pairs-renew": {"pairs": [pair]},
+        "pairs-release": {"pairs": [pair]},
+        "pairs-skip": {"pair": pair},
+        "pairs-undo": {"id": str(house.preference)},
     }  # fmt: skip
 
 
