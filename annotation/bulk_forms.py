@@ -8,7 +8,12 @@ from django import forms
 
 from annotation.bulk import Wish
 from annotation.label_filter import Choose
-from annotation.models import Project, Team
+from annotation.models import Project
+from annotation.queue_forms import ForWhom
+
+
+def _many(count: int) -> str:
+    return f"{count:,} candidate{'s' if count != 1 else ''}"
 
 
 class BulkForm(forms.Form):
@@ -24,10 +29,7 @@ class BulkForm(forms.Form):
         return Wish(author=author, **self.cleaned_data)
 
     def sentence(self, count: int) -> str:
-        many = f"{count:,} candidate{'s' if count != 1 else ''}"
-        return self.text.format(
-            many=many, **{**self.cleaned_data, "team": self.cleaned_data.get("team") or "everybody"}
-        )
+        return self.text.format(many=_many(count), **self.cleaned_data)
 
 
 class OverlapForm(BulkForm):
@@ -38,17 +40,16 @@ class OverlapForm(BulkForm):
     )
 
 
-class ReserveForm(BulkForm):
+class ReserveForm(ForWhom, BulkForm):
     title, button = "Reserve", "Reserve"
-    text = "Reserve the open tasks of {many} in “{project}” for {team}?"
-    team = Choose(
-        Team.objects.order_by("name"),
-        label="For",
-        required=False,
-        empty_label="Everybody (set free)",
-        error_messages={"invalid_choice": "There is no such team."},
-        help_text="Only members of the team are handed them.",
-    )
+    text = "Reserve the open tasks of {many} in “{project}” for {whom}?"
+    field_order = ["project", "team", "people"]
+
+    def wish(self, author: Any) -> Wish:
+        return Wish(author=author, project=self.cleaned_data["project"], team=self.for_whom())
+
+    def sentence(self, count: int) -> str:
+        return self.text.format(many=_many(count), whom=self.whom_in_words(), **self.cleaned_data)
 
 
 class PriorityForm(BulkForm):

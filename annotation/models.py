@@ -95,6 +95,8 @@ class Team(models.Model):
     """People of one skill, or a few named ones: tasks reserved for a team go to its members only."""
 
     name = models.CharField(max_length=120, unique=True)
+    # "12,15" for a team made for just these people by reserving tasks for them; its members stay.
+    people_key = models.CharField(max_length=200, unique=True, null=True, blank=True, editable=False)
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="teams", blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -73,8 +73,8 @@ class Which:
     # Reserved for this team; free: reserved for nobody.
     team: int | None = None
     free: bool = False
-    # Those with all their answers as well.
-    finished: bool = False
+    # Those with all their answers, and gold, as well.
+    every_state: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,18 +116,22 @@ def reserve(project: Project, team: Team | None, *, which: Which | None = None, 
 
 
 def set_free(team: Team, user: Any = None) -> Run:
-    """Whatever is reserved for a team, in every project, finished or not."""
-    return start(Which(team=team.pk, finished=True), How("reserve"), f"All tasks of {team} set free", user)
+    """Whatever is reserved for a team, in every project, open or not."""
+    return start(Which(team=team.pk, every_state=True), How("reserve"), f"All tasks of {team} set free", user)
 
 
 def start(which: Which, how: How, title: str, user: Any = None) -> Run:
     """One change of a project's queue at a time: two at once would mix. Raises Busy."""
     params = {"which": asdict(which), "how": asdict(how)}
-    place = f"project {which.project}" if which.project else f"team {which.team}"
-    run = start_run(KIND, params, title=title[:200], user=user, key=f"{KIND}:{place}")
+    run = start_run(KIND, params, title=title[:200], user=user, key=key_of(which))
     if _without_seed(run.params) != _without_seed(params):
         raise Busy(run)
     return run
+
+
+def key_of(which: Which) -> str:
+    """The key of the unfinished run, if there is one, that changes this queue."""
+    return f"{KIND}:{f'project {which.project}' if which.project else f'team {which.team}'}"
 
 
 def _without_seed(params: dict[str, Any]) -> str:
@@ -168,9 +172,11 @@ def work(
     return place
 
 
-def count(which: Which) -> int:
+def count(which: Which, most: int | None = None) -> int:
+    """How many tasks it means; counted up to `most`, for a page."""
     sql, values = _where(which)
-    return _rows(f"SELECT count(*) FROM annotation_task t {sql}", values)[0][0]
+    sql = f"SELECT 1 FROM annotation_task t {sql} LIMIT %(most)s"
+    return int(_rows(f"SELECT count(*) FROM ({sql}) counted", {**values, "most": most})[0][0])
 
 
 def _window_end(after: int, last: int) -> int | None:
@@ -201,7 +207,7 @@ def _change(which: Which, how: How, ids: Sequence[int]) -> tuple[list[int], int]
         f"""
         WITH locked AS MATERIALIZED (
             SELECT t.id FROM annotation_task t
-            WHERE t.id = ANY(%(ids)s) AND NOT t.is_gold {"" if which.finished else "AND t.is_open"}
+            WHERE t.id = ANY(%(ids)s) {"" if which.every_state else "AND t.is_open AND NOT t.is_gold"}
             ORDER BY t.id FOR NO KEY UPDATE SKIP LOCKED
         ), changed AS (
             UPDATE annotation_task t SET {", ".join(f"{name} = {value}" for name, value in sets.items())}
@@ -226,7 +232,7 @@ def _uncertainty(tasks: Collection[int]) -> dict[int, float]:
 
 
 def _where(which: Which) -> tuple[str, dict[str, Any]]:
-    conditions, joins = ["NOT t.is_gold"], ""
+    conditions, joins = [] if which.every_state else ["t.is_open", "NOT t.is_gold"], ""
     if which.category or which.generator or which.prompt:
         joins = "JOIN generation_candidate c ON c.id = t.candidate_id JOIN generation_product p ON p.id = c.product_id"
     wanted = {
@@ -235,11 +241,9 @@ def _where(which: Which) -> tuple[str, dict[str, Any]]:
     }  # fmt: skip
     given = {name: value for name, value in wanted.items() if value is not None}
     conditions += [f"{name} = %({name[2:]})s" for name in given]
-    if not which.finished:
-        conditions.append("t.is_open")
     if which.free:
         conditions.append("t.team_id IS NULL")
-    return f"{joins} WHERE {' AND '.join(conditions)}", {name[2:]: value for name, value in given.items()}
+    return f"{joins} WHERE {' AND '.join(conditions or ['true'])}", {name[2:]: value for name, value in given.items()}
 
 
 def _rows(sql: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:

@@ -1,6 +1,15 @@
 from django.urls import path
 
-from annotation import browse_views, gold_views, grid_views, manage_views, review_views, views
+from annotation import (
+    browse_views,
+    gold_views,
+    grid_views,
+    manage_views,
+    queue_views,
+    review_views,
+    team_views,
+    views,
+)
 
 urlpatterns = [
     path("desk/", views.desk, name="desk"),
@@ -10,6 +19,13 @@ urlpatterns = [
     path("projects/<int:pk>/", manage_views.project, name="project"),
     path("projects/<int:pk>/pause/", manage_views.project_pause, name="project_pause"),
     path("projects/<int:pk>/ask-on/", manage_views.project_ask_on, name="project_ask_on"),
+    path("projects/<int:pk>/queue/", queue_views.queue, name="queue"),
+    path("projects/<int:pk>/queue/<str:action>/", queue_views.queue_change, name="queue_change"),
+    path("teams/", team_views.teams, name="teams"),
+    path("teams/new/", team_views.team_create, name="team_create"),
+    path("teams/<int:pk>/", team_views.team, name="team"),
+    path("teams/<int:pk>/set-free/", team_views.team_set_free, name="team_set_free"),
+    path("teams/<int:pk>/delete/", team_views.team_delete, name="team_delete"),
     path("projects/<int:pk>/gold/", gold_views.gold, name="gold"),
     path("projects/<int:pk>/gold/add/", gold_views.gold_add, name="gold_add"),
     path("projects/<int:pk>/gold/upload/", gold_views.gold_upload, name="gold_upload"),

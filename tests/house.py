@@ -81,6 +81,8 @@ class House:
             "generators/": build.generator().pk,
             "candidates/": self.candidate.pk,
             "projects/": self.project.pk,
+            "projects/<int:pk>/queue/": "order",
+            "teams/": self.team.pk,
             "projects/<int:pk>/gold/": self.gold.pk,
             "labels/filters/": self.filter.pk,
             "labels/snapshots/": self.snapshot.pk,

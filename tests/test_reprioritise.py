@@ -139,7 +139,7 @@ class TestWhich:
         work(Which(project.pk), How("reserve", team=team.pk))
         assert not lease(people["bob"], project, 5) and len(lease(people["alice"], project, 5)) == 3
         Task.objects.filter(pk=Task.objects.first().pk).update(is_open=False)
-        assert work(Which(team=team.pk, finished=True), How("reserve")).changed == 3
+        assert work(Which(team=team.pk, every_state=True), How("reserve")).changed == 3
         assert len(lease(people["bob"], project, 5)) == 2
 
 

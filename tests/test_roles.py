@@ -41,6 +41,13 @@ project               see_quality      GET POST:manage_tasks
 project_create        manage_tasks     GET POST
 project_pause         manage_tasks     POST
 project_ask_on        manage_tasks     POST
+queue                 manage_tasks     GET
+queue_change          manage_tasks     POST
+teams                 manage_tasks     GET
+team                  manage_tasks     GET POST
+team_create           manage_tasks     GET POST
+team_set_free         manage_tasks     POST
+team_delete           manage_tasks     POST
 gold                  manage_tasks     GET
 gold_add              manage_tasks     POST
 gold_upload           manage_tasks     POST
@@ -162,6 +169,7 @@ def bodies(house):
         "login": {"username": "alice", "password": "a-long-password"},
         "product_unsuitable": {"reason": "cut off"},
         "project_pause": {"pause": "1"},
+        "queue_change": {"rule": "constant", "priority": "2", "sure": "yes"},
         "gold_add": {"candidate": house.candidate.pk, "label": "1"},
         "gold_take": {"candidate": house.candidate.pk},
         "gold_rate": {"gold_percent": "5"},
@@ -193,7 +201,7 @@ def bodies(house):
 
 # Forms that a bare press does not satisfy, and files that are not there: they say so.
 SAYS_WHY = {
-    "login", "product_import", "prompt", "prompt_create", "generate", "project", "project_create", "gold_upload",
+    "login", "product_import", "prompt", "prompt_create", "generate", "project", "project_create", "team", "team_create", "gold_upload",
     "datasets", "training_start", "rounds", "grid-new", "dataset_download", "demo_login",
 }  # fmt: skip
 
