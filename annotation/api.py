@@ -21,7 +21,7 @@ from rest_framework.response import Response
 
 from accounts.roles import may
 from adproof.labels import LABELS
-from annotation import actions, assist, desk_keys, serializers
+from annotation import actions, assist, desk_keys, own_figures, serializers
 from annotation.models import Annotation, DeskSettings, Project, Slot
 from generation.pictures import picture as serve_picture
 
@@ -310,3 +310,22 @@ def keys(request: Request) -> Response:
             raise ValidationError({"keys": error.by_action}) from None
         DeskSettings.objects.update_or_create(user=request.user, defaults={"keys": own})
     return Response({"keys": desk_keys.of(request.user), "usual": desk_keys.USUAL})
+
+
+@extend_schema(
+    tags=["desk"],
+    summary="Your own figures",
+    description="How many today, how fast, and, after enough answers, how often you agree with others and with labels "
+    f"that were known. Those two are of whole hours that are over: from {own_figures.AGREEMENT_FROM} answers "
+    f"and from {own_figures.GOLD_FROM} known labels, in steps of {own_figures.GOLD_STEP}.",
+    parameters=[serializers.MeIn],
+    responses=serializers.MeOut,
+)
+@api_view(["GET"])
+@permission_classes([MayLabel])
+def me(request: Request) -> Response:
+    asked = serializers.MeIn(data=request.query_params)
+    asked.is_valid(raise_exception=True)
+    now = timezone.now()
+    since = max(asked.validated_data.get("today_from", _midnight(now)), now - timedelta(days=1))
+    return Response(own_figures.own_figures(request.user.pk, since, now))

@@ -12,5 +12,6 @@ urlpatterns = [
     path("undo", api.undo, name="desk-undo"),
     path("skip", api.skip, name="desk-skip"),
     path("flag", api.flag, name="desk-flag"),
+    path("me", api.me, name="desk-me"),
     path("keys", api.keys, name="desk-keys"),
 ]

@@ -18,6 +18,7 @@ ACTIONS = {
     "depth": "Depth",
     "saliency": "Saliency",
     "before": "Before (held)",
+    "compare": "Compare",
     "zoomIn": "Zoom in",
     "zoomOut": "Zoom out",
     "zoomReset": "Whole picture",
@@ -32,6 +33,7 @@ USUAL = {
     "depth": "d",
     "saliency": "a",
     "before": "b",
+    "compare": "c",
     "zoomIn": "+",
     "zoomOut": "-",
     "zoomReset": "0",
@@ -48,7 +50,7 @@ RESERVED = (
     "Tab", "Escape", "Shift", "Control", "Alt", "AltGraph", "Meta", "CapsLock", "NumLock", "ScrollLock", "ContextMenu",
     "PrintScreen", "Pause", "F1", "F3", "F5", "F6", "F7", "F10", "F11", "F12",
 )  # fmt: skip
-_SIGNS = {"ArrowUp": "↑", "ArrowDown": "↓", "ArrowLeft": "←", "ArrowRight": "→", "-": "−"}
+SIGNS = {"ArrowUp": "↑", "ArrowDown": "↓", "ArrowLeft": "←", "ArrowRight": "→", "-": "−"}
 
 
 class BadKeys(ValueError):
@@ -59,7 +61,7 @@ class BadKeys(ValueError):
 
 def sign(key: str) -> str:
     """As it is written on the page."""
-    return _SIGNS.get(key, key.upper() if len(key) == 1 else key)
+    return SIGNS.get(key, key.upper() if len(key) == 1 else key)
 
 
 def of(user: Any) -> dict[str, str]:

@@ -208,6 +208,27 @@ class KeysOut(serializers.Serializer):
     usual = serializers.DictField(child=serializers.CharField(), help_text="What it is unless you choose another.")
 
 
+class ShareOut(serializers.Serializer):
+    share = serializers.FloatField(help_text="From 0 to 1.")
+    of = serializers.IntegerField(help_text="Of so many answers.")
+
+
+class MeIn(serializers.Serializer):
+    today_from = serializers.DateTimeField(required=False, help_text="When your day began. Default: midnight UTC.")
+
+
+class MeOut(serializers.Serializer):
+    done_today = serializers.IntegerField()
+    median_seconds = serializers.FloatField(allow_null=True, help_text="Of your newest answers.")
+    agreement = ShareOut(
+        allow_null=True, help_text="Your answers that equal the consensus of several people. null: too few yet."
+    )
+    known = ShareOut(
+        allow_null=True,
+        help_text="Your answers that are right where the label was known. Only as a share of many, in steps.",
+    )
+
+
 class DoneOut(serializers.Serializer):
     done = serializers.BooleanField()
 

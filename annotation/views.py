@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.roles import requires
 from adproof.labels import LABELS, RULES, TITLES, Label
-from annotation import figures, quality
+from annotation import desk_keys, figures, quality
 from annotation.actions import COUNT_AT_MOST
 from annotation.models import Consensus, Project
 from annotation.tables import as_csv
@@ -20,6 +20,10 @@ from annotation.tables import as_csv
 EXAMPLES_PER_LABEL = 3
 SURE = 0.9
 DISPUTED_A_PAGE = 12
+# What desk.js imports, named so that the browser fetches all of it at once.
+DESK_MODULES = (
+    "api", "details", "figures", "history", "keys", "notices", "outbox", "panel", "pictures", "queue", "store", "viewer",
+)  # fmt: skip
 
 
 def labels_with_examples() -> list[dict[str, Any]]:
@@ -48,17 +52,28 @@ def _chosen_project(request: HttpRequest) -> Project | None:
 @ensure_csrf_cookie
 def desk(request: HttpRequest) -> HttpResponse:
     project = _chosen_project(request)
+    keys = desk_keys.of(request.user)
     settings = {
         "user": request.user.pk,
         "project": project.pk if project else None,
         "api": reverse("desk-lease").removesuffix("lease"),
         "labels": [TITLES[label] for label in Label],
         "countAtMost": COUNT_AT_MOST,
+        "asksDetails": bool(project and project.asks_details),
+        "assists": bool(project and project.assists),
+        "keys": keys,
+        "usualKeys": desk_keys.USUAL,
+        "alsoKeys": desk_keys.ALSO,
+        "actions": desk_keys.ACTIONS,
+        "signs": desk_keys.SIGNS,
     }
+    labels = [{**label, "action": f"label-{label['number']}"} for label in labels_with_examples()]
     context = {
         "project": project,
         "projects": Project.objects.order_by("id"),
-        "labels": labels_with_examples(),
+        "labels": [{**label, "key": desk_keys.sign(keys[label["action"]])} for label in labels],
+        "signs": {action: desk_keys.sign(key) for action, key in keys.items()},
+        "modules": DESK_MODULES,
         "settings": settings,
     }
     return render(request, "annotation/desk.html", context)

@@ -1,9 +1,10 @@
 // Calls to the desk API. Every failure is an ApiError, so that callers decide by its kind and not by its text.
 
 export class ApiError extends Error {
-  constructor(status, detail) {
+  constructor(status, detail, data = {}) {
     super(detail || `HTTP ${status}`);
     this.status = status; // 0: no answer at all
+    this.data = data; // what the server said, field by field
   }
   // The server may not have seen it, or is in trouble: sending again later may help.
   get isTemporary() {
@@ -21,13 +22,16 @@ export const iAm = (user) => (person = String(user));
 
 const csrf = () => document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1] ?? "";
 
-export async function post(base, verb, body, { keepalive = false, timeout = 15000 } = {}) {
+export const post = (base, verb, body, options) => call("POST", base + verb, body, options);
+export const get = (base, verb) => call("GET", base + verb);
+
+async function call(method, url, body, { keepalive = false, timeout = 15000 } = {}) {
   let response;
   try {
-    response = await fetch(base + verb, {
-      method: "POST",
+    response = await fetch(url, {
+      method,
       headers: { "Content-Type": "application/json", "X-CSRFToken": csrf(), "X-Desk-Person": person },
-      body: JSON.stringify(body),
+      body: body && JSON.stringify(body),
       credentials: "same-origin",
       keepalive,
       signal: keepalive ? undefined : AbortSignal.timeout(timeout),
@@ -36,7 +40,7 @@ export async function post(base, verb, body, { keepalive = false, timeout = 1500
     throw new ApiError(0, "No connection.");
   }
   const data = await response.json().catch(() => ({}));
-  if (!response.ok) throw new ApiError(response.status, data.detail || JSON.stringify(data).slice(0, 300));
+  if (!response.ok) throw new ApiError(response.status, data.detail || JSON.stringify(data).slice(0, 300), data);
   return data;
 }
 

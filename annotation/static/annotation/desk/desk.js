@@ -1,25 +1,31 @@
 // The labelling desk: puts queue, outbox, viewer and keys together.
 import { iAm, newId } from "./api.js";
+import { Details } from "./details.js";
+import { keepFigures } from "./figures.js";
 import { History } from "./history.js";
-import { listen } from "./keys.js";
+import { Keys, listen } from "./keys.js";
+import { Guidelines, showComment } from "./notices.js";
 import { Outbox } from "./outbox.js";
 import * as panel from "./panel.js";
-import { asPlaced, decode } from "./pictures.js";
+import { asPlaced, decode, fetchPicture } from "./pictures.js";
 import { Queue } from "./queue.js";
 import { openStore } from "./store.js";
 import { Viewer } from "./viewer.js";
 
 const settings = JSON.parse(document.getElementById("desk-settings").textContent);
-const help = document.querySelector("[data-part=help]");
-const frame = document.querySelector("[data-part=frame]");
-const viewer = new Viewer(frame, document.querySelector("[data-part=canvas]"), panel.showZoom);
+const part = (name) => document.querySelector(`[data-part="${name}"]`);
+const [help, keysDialog, frame] = [part("help"), part("own-keys"), part("frame")];
+const keys = new Keys(settings);
+const viewer = new Viewer(frame, part("canvas"), { over: part("over"), zoom: panel.showZoom, moved, tap });
+const details = new Details(viewer, settings.labels, panel.announce);
 
-let queue, outbox, store, history;
+let queue, outbox, store, history, guidelines, ownKeys;
 let current = null;
 let view = "generated";
 let watch = null; // how long the picture has been looked at
 let labelled = 0; // since the server last counted today's
 const paces = [];
+let paceBefore = 0; // of earlier days, until this page knows better
 const wanted = new Set(); // views this person uses: these are fetched ahead
 
 // --- the clock of one picture: stands still while the page is not looked at
@@ -40,10 +46,13 @@ document.addEventListener("visibilitychange", () => {
 
 function show(task) {
   current = queue.current = task;
+  task.guidelines = queue.guidelinesVersion; // what is in force now is what this answer was given under
   panel.clearMessage();
+  details.restore(task.marked);
   setView("generated");
   viewer.zoomReset();
   panel.showTask(task);
+  showComment(task.comment);
   startWatch();
   for (const name of wanted) extra(task, name);
   performance.mark("painted");
@@ -54,25 +63,38 @@ function advance() {
   if (task) return show(task);
   current = queue.current = null;
   panel.showTask(null);
+  showComment(null);
+  details.restore();
   panel.showMessage(queue.state === "ok" ? "loading" : queue.state);
 }
 
 function setView(name) {
   view = name;
   panel.showView(name);
+  details.isOnPicture = name !== "product";
   if (!current) return;
+  if (name === "compare") return viewer.compare(current.bitmaps.generated, placed());
   const bitmap = name === "generated" ? current.bitmaps.generated : extraNow(name);
   if (bitmap) viewer.show(bitmap);
+}
+
+const placed = () =>
+  (current.placed ??= asPlaced(current.bitmaps.product, current.image_scale, current.bitmaps.generated.width));
+
+function moved() {
+  details?.follow();
+  panel.showLine(viewer?.wipe == null ? null : viewer.pointOf([viewer.wipe, 0])[0]);
+}
+
+function tap(place, isDouble) {
+  if (current && view !== "product") details.tap(place, isDouble);
 }
 
 // Depth and saliency are fetched when asked for, and ahead once somebody asks for them.
 function extraNow(name) {
   const task = current;
   if (name === "product") return task.bitmaps.product;
-  if (name === "before") {
-    task.placed ??= asPlaced(task.bitmaps.product, task.image_scale, task.bitmaps.generated.width);
-    return task.placed;
-  }
+  if (name === "before") return placed();
   if (!task.pictures[name]) {
     panel.toast(`This picture has no ${name} map yet.`);
     setView("generated");
@@ -88,7 +110,7 @@ function extra(task, name) {
   task.extra[name] ??= {};
   const slot = task.extra[name];
   slot.loading ??= task.pictures[name]
-    ? decode(task.pictures[name]).then(
+    ? fetchPicture(task.pictures[name]).then(decode).then(
         (bitmap) => (slot.bitmap = bitmap),
         () => (slot.loading = null),
       )
@@ -100,13 +122,19 @@ const toggle = (name) => current && setView(view === name ? "generated" : name);
 
 // --- what a person does
 
+const SAID = { before: "product", compare: "generated" }; // the API knows four views
+
 const actions = {
-  label(label) {
+  // isShifted: it is another defect, beside the label that comes.
+  label(label, isShifted) {
     if (!current) return;
+    if (isShifted && details.asked) return details.toggle(label);
     const spent = seconds();
     const id = newId();
-    const shownView = view === "before" ? "product" : view;
-    const body = { id, task: current.task, label, seconds: spent, view: shownView };
+    const body = { id, task: current.task, label, seconds: spent, view: SAID[view] ?? view };
+    body.details = details.given(label);
+    if (current.verdict) body.verdict = current.verdict.checkpoint;
+    if (current.guidelines) body.guidelines = current.guidelines;
     remember("annotations", body, id);
     paces.push(spent);
     labelled += 1;
@@ -125,7 +153,7 @@ const actions = {
     const { title, id } = current.product;
     remember("flag", { task: current.task });
     queue.dropProduct(id);
-    panel.toast(`“${title}” is flagged as unsuitable. U takes it back.`);
+    panel.toast(`“${title}” is flagged as unsuitable. ${keys.sign(keys.keys.undo)} takes it back.`);
     panel.announce("Product flagged as unsuitable.");
     done();
   },
@@ -137,7 +165,7 @@ const actions = {
       labelled -= 1;
       paces.pop();
     }
-    if (current) queue.putFirst(current);
+    if (current) queue.putFirst({ ...current, marked: details.given() });
     queue.putFirst(action.shown);
     panel.announce("Taken back. Label it again.");
     queue.load(queue.tasks[0]).then(() => {
@@ -150,14 +178,23 @@ const actions = {
   product: () => toggle("product"),
   generated: () => setView("generated"),
   before: (isDown) => (isDown || view === "before") && setView(isDown ? "before" : "generated"),
+  compare: () => toggle("compare"),
   zoomIn: () => viewer.zoomIn(),
   zoomOut: () => viewer.zoomOut(),
   zoomReset: () => viewer.zoomReset(),
   help: () => (help.open ? help.close() : help.showModal()),
+  async keys() {
+    const { OwnKeys } = await import("./own_keys.js");
+    ownKeys ??= new OwnKeys(keysDialog, keys, settings, () => panel.showKeys(keys));
+    help.close();
+    ownKeys.open();
+  },
 };
 
+// Kept before anything else happens: the tab may be closed in the next moment.
 function remember(verb, body, id) {
-  history.push({ verb, id, seq: outbox.add(verb, body, current.task), shown: current });
+  const seq = outbox.add(verb, body, current.task);
+  history.push({ verb, id, seq, shown: { ...current, marked: details.given() } });
 }
 
 function done() {
@@ -167,11 +204,12 @@ function done() {
 
 function numbers() {
   const held = queue.tasks.length + (current ? 1 : 0);
+  queue.pace = paces.length ? panel.median(paces.slice(-20)) : paceBefore;
   panel.showNumbers({
     today: queue.doneToday + labelled,
     left: queue.left + held,
     isMore: queue.left >= settings.countAtMost,
-    paces,
+    pace: queue.pace,
   });
 }
 
@@ -192,6 +230,8 @@ function onQueue() {
 function onCounted() {
   // The server's count includes what it has; what is on its way is added.
   labelled = outbox.waiting.filter((entry) => entry.verb === "annotations").length;
+  details.isAsked = queue.asksDetails;
+  guidelines.inForce(queue.guidelinesVersion);
 }
 
 function onLost({ detail: lost }) {
@@ -220,12 +260,15 @@ function wireButtons() {
   help.addEventListener("click", (event) => event.target === help && help.close());
 }
 
+const isDialogOpen = () => help.open || keysDialog.open;
+
 async function start() {
   iAm(settings.user);
   const who = `adproof-desk-${settings.user}`;
   store = await openStore(settings.user);
   outbox = new Outbox(store, settings.api, who);
   history = new History(`${who}-${settings.project}`);
+  guidelines = new Guidelines(settings.user, settings.project);
   queue = new Queue(settings.api, settings.project, (task) => outbox.holds(task));
   outbox.addEventListener("result", onResult);
   outbox.addEventListener("change", () =>
@@ -234,14 +277,24 @@ async function start() {
   queue.addEventListener("counted", onCounted);
   queue.addEventListener("change", onQueue);
   queue.addEventListener("lost", onLost);
-  listen(actions, { isBlocked: (action) => help.open && action !== "help" });
+  const isBlocked = (action) => isDialogOpen() && !(action === "help" && help.open);
+  listen(keys, actions, { isBlocked, pan: (dx, dy) => current !== null && viewer.pan(dx, dy) });
   wireButtons();
-  addEventListener("pagehide", () => queue.letGo());
+  panel.showKeys(keys);
+  addEventListener("pagehide", () => {
+    history.keep();
+    queue.letGo();
+  });
   // Back from the browser's memory: the leases were given back when the page was left.
   addEventListener("pageshow", (event) => event.persisted && location.reload());
+  details.isAsked = settings.asksDetails;
   panel.showMessage("loading");
   await outbox.start();
   await queue.start();
+  keepFigures(settings.api, (pace) => {
+    paceBefore = pace;
+    numbers();
+  });
 }
 
 if (settings.project) start();

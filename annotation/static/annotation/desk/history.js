@@ -12,26 +12,29 @@ export class History {
     }
   }
 
-  // seq: a promise of the place in the outbox.
+  // seq: its place in the outbox.
   push({ verb, id, seq, shown }) {
-    const { bitmaps, loading, extra, placed, ...task } = shown;
-    const action = { verb, id, task: task.task ?? task.pair, shown: task, seq };
-    this.actions = [...this.actions, action].slice(-MOST);
-    Promise.resolve(seq).then((place) => {
-      action.seq = place;
-      this.#keep();
-    });
+    const { bitmaps, blobs, loading, extra, placed, ...task } = shown;
+    this.actions = [...this.actions, { verb, id, task: task.task ?? task.pair, shown: task, seq }].slice(-MOST);
+    this.#keepSoon();
   }
 
   pop() {
     const action = this.actions.pop();
-    this.#keep();
+    this.#keepSoon();
     return action;
   }
 
-  #keep() {
+  // After the next picture is on the screen: writing down thirty tasks takes its time.
+  #keepSoon() {
+    this.soon ??= setTimeout(() => this.keep(), 0);
+  }
+
+  keep() {
+    clearTimeout(this.soon);
+    this.soon = null;
     try {
-      sessionStorage.setItem(this.key, JSON.stringify(this.actions.filter((action) => typeof action.seq === "number")));
+      sessionStorage.setItem(this.key, JSON.stringify(this.actions));
     } catch {
       // not kept: undo works until the next reload
     }

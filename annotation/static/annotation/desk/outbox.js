@@ -1,6 +1,7 @@
 // Sends what the annotator did, in order, one request at a time, again and again until the server has answered.
 // Events: "change" (something was added, saved or refused) and "result" (detail: one entry and its outcome).
 import { ApiError, post } from "./api.js";
+import { MemoryStore, newSeq } from "./store.js";
 
 const MOST_AT_ONCE = 50;
 const FIRST_WAIT_MS = 500;
@@ -8,9 +9,9 @@ const LONGEST_WAIT_MS = 15000;
 
 export class Outbox extends EventTarget {
   saved = 0;
-  waiting = []; // entries not yet answered for
+  waiting = []; // entries not yet answered for, those of other tabs too
   problem = ""; // "", "offline" or "login"
-  #tail = Promise.resolve();
+  #tail = Promise.resolve(); // of what must happen one after the other: writes and undos
   #running = false;
   #again = false;
   #wake = () => {};
@@ -22,37 +23,55 @@ export class Outbox extends EventTarget {
     this.base = base;
     this.answers = answers;
     this.lockName = channelName;
-    // Tabs of one person share the store: one of them sends (under a lock), all of them hear of the results.
+    // Tabs of one person share the store: one of them sends (under a lock), all of them hear what comes and goes.
     this.channel = new BroadcastChannel(channelName);
     this.channel.onmessage = ({ data }) => this.#hear(data);
     addEventListener("online", () => this.#wake());
   }
 
   async start() {
-    await this.#refresh();
+    const kept = await this.store.all();
+    const known = new Set(this.waiting.map((entry) => entry.seq));
+    this.waiting = [...kept.filter((entry) => !known.has(entry.seq)), ...this.waiting];
+    this.#changed();
     this.drain();
   }
 
-  // Adding keeps the order of calls even though the store is asynchronous.
+  // Writes at once, in the same turn as the key; returns the entry's place.
   add(verb, body, task) {
-    return this.#inOrder(async () => {
-      const seq = await this.store.add({ verb, body, task });
-      await this.#refresh();
-      this.drain();
-      return seq;
-    });
+    const entry = { seq: newSeq(), verb, body, task };
+    const kept = this.store.add(entry);
+    this.waiting.push(entry);
+    this.#changed();
+    this.#inOrder(() =>
+      kept.then(
+        () => {
+          this.channel.postMessage({ added: entry });
+          this.drain();
+        },
+        () => this.#notKept(),
+      ),
+    );
+    return entry.seq;
+  }
+
+  // The disk is full, or the browser took the storage away: go on in memory; the page says so.
+  #notKept() {
+    if (this.store.isLasting) this.store = new MemoryStore(this.waiting);
+    this.#changed();
+    this.drain();
   }
 
   // Take an action back: out of the store if it was never sent, else by telling the server after it.
   undo(action) {
     return this.#inOrder(async () => {
-      const seq = await action.seq;
-      if (!(await this.store.takeOutUnsent(seq))) {
-        const what = { [this.answers]: { id: action.id }, skip: { skipped: action.task }, flag: { flagged: action.task } };
-        await this.store.add({ verb: "undo", body: what[action.verb], task: action.task });
+      if (await this.store.takeOutUnsent(action.seq)) {
+        this.channel.postMessage({ gone: [action.seq] });
+        this.#forget([action.seq]);
+        return;
       }
-      await this.#refresh();
-      this.drain();
+      const what = { [this.answers]: { id: action.id }, skip: { skipped: action.task }, flag: { flagged: action.task } };
+      this.add("undo", what[action.verb], action.task);
     });
   }
 
@@ -81,16 +100,17 @@ export class Outbox extends EventTarget {
   async #sendAll() {
     let pause = FIRST_WAIT_MS;
     for (;;) {
-      const entries = await this.store.markTried(nextBatch(await this.store.all(), this.answers));
+      const entries = await this.store.takeNext(MOST_AT_ONCE, (kept) => nextBatch(kept, this.answers));
       if (!entries.length) return;
       try {
         const outcomes = await this.#send(entries);
-        await this.store.remove(entries.map((entry) => entry.seq));
-        await this.#tell({ outcomes, problem: "" });
+        const gone = entries.map((entry) => entry.seq);
+        await this.store.remove(gone);
+        this.#tell({ gone, outcomes, problem: "" });
         pause = FIRST_WAIT_MS;
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
-        await this.#tell({ outcomes: [], problem: error.isLogin ? "login" : "offline" });
+        this.#tell({ problem: error.isLogin ? "login" : "offline" });
         await this.#sleep(pause * (0.75 + Math.random() / 2));
         pause = Math.min(pause * 2, LONGEST_WAIT_MS);
       }
@@ -122,23 +142,32 @@ export class Outbox extends EventTarget {
     return outcomes;
   }
 
-  async #tell(news) {
+  #tell(news) {
     this.channel.postMessage(news);
-    await this.#hear(news);
+    this.#hear(news);
   }
 
-  async #hear({ outcomes, problem }) {
+  // From this tab or another one.
+  #hear({ added, gone = [], outcomes = [], problem = this.problem }) {
     this.problem = problem;
     for (const outcome of outcomes) {
       if (outcome.verb === this.answers && outcome.status !== "refused") this.saved += 1;
       if (outcome.verb === "undo" && outcome.status === "saved") this.saved = Math.max(0, this.saved - 1);
       this.dispatchEvent(new CustomEvent("result", { detail: outcome }));
     }
-    await this.#refresh();
+    if (added && !this.waiting.some((entry) => entry.seq === added.seq)) {
+      this.waiting.push(added);
+      this.drain(); // waits for the lock: should that tab die before it has sent it, this one does
+    }
+    this.#forget(gone);
   }
 
-  async #refresh() {
-    this.waiting = await this.store.all();
+  #forget(gone) {
+    if (gone.length) this.waiting = this.waiting.filter((entry) => !gone.includes(entry.seq));
+    this.#changed();
+  }
+
+  #changed() {
     this.dispatchEvent(new Event("change"));
   }
 
@@ -163,5 +192,5 @@ export class Outbox extends EventTarget {
 function nextBatch(entries, answers) {
   const head = entries.findIndex((entry) => entry.verb !== answers);
   if (head === 0) return entries.slice(0, 1);
-  return entries.slice(0, Math.min(head < 0 ? entries.length : head, MOST_AT_ONCE));
+  return entries.slice(0, head < 0 ? entries.length : head);
 }

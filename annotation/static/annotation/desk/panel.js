@@ -12,8 +12,43 @@ export function showTask(task) {
   $("description").textContent = task.product.description;
   $("prompt-box").hidden = task.prompt === null;
   $("prompt").textContent = task.prompt ?? "";
+  showVerdict(task.verdict);
   paintCutOut($("cutout"), task.bitmaps.product);
   $("canvas").setAttribute("aria-label", `Generated picture of: ${task.product.title}`);
+}
+
+// RFNet's five probabilities, where the project lets people see them; null: it has none for this picture.
+function showVerdict(verdict) {
+  const desk = document.querySelector("[data-desk]");
+  if (verdict) desk.classList.add("assists");
+  desk.classList.toggle("has-verdict", Boolean(verdict));
+  for (const box of document.querySelectorAll("[data-verdict]")) {
+    if (!verdict) break;
+    const share = Math.round(verdict.probs[box.dataset.verdict] * 100);
+    box.querySelector("[data-share]").textContent = `${share}%`;
+    box.querySelector("i").style.width = `${share}%`;
+  }
+}
+
+// The keys in force, wherever the page names one.
+export function showKeys(keys) {
+  for (const kbd of document.querySelectorAll("kbd[data-key]")) kbd.textContent = keys.sign(keys.keys[kbd.dataset.key]);
+  for (const kbd of document.querySelectorAll("kbd[data-second]")) {
+    const second = keys.second[kbd.dataset.second];
+    kbd.hidden = !second;
+    if (second) kbd.textContent = keys.sign(second);
+  }
+  for (const button of document.querySelectorAll("[data-shortcut]")) {
+    const action = button.dataset.shortcut;
+    const all = [keys.keys[action], keys.second[action]].filter(Boolean);
+    button.setAttribute("aria-keyshortcuts", all.map((key) => (key === "+" ? "Plus" : keys.sign(key))).join(" "));
+  }
+}
+
+// Where the line between two compared pictures stands.
+export function showLine(left) {
+  $("line").hidden = left === null;
+  if (left !== null) $("line").style.translate = `${left}px 0`;
 }
 
 function paintCutOut(canvas, bitmap) {
@@ -48,13 +83,13 @@ export function showSaving({ saved, waiting, problem, isLasting }) {
   $("unsafe").hidden = isLasting || !waiting;
 }
 
-export function showNumbers({ today, left, isMore, paces }) {
+export function showNumbers({ today, left, isMore, pace }) {
   $("today").textContent = today.toLocaleString();
   $("left").textContent = isMore ? `${left}+` : String(left);
-  $("pace").textContent = paces.length ? `${median(paces.slice(-20)).toFixed(1)} s` : "–";
+  $("pace").textContent = pace ? `${pace.toFixed(1)} s` : "–";
 }
 
-const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+export const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
 const MESSAGES = {
   loading: ["One moment", "Your pictures are on their way."],

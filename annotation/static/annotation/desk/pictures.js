@@ -1,10 +1,12 @@
 // Pictures decoded ahead of time, so that showing one is a copy and not a wait.
 
-export async function decode(url) {
+export async function fetchPicture(url) {
   const response = await fetch(url, { credentials: "same-origin" });
   if (!response.ok) throw new Error(`${url}: HTTP ${response.status}`);
-  return createImageBitmap(await response.blob());
+  return response.blob();
 }
+
+export const decode = (blob) => createImageBitmap(blob);
 
 // The generator crops the product to its alpha, scales it to a share of the canvas and centres it: so did it look
 // before a background was drawn around it.

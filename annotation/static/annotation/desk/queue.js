@@ -1,10 +1,14 @@
 // The next tasks (or pairs), held under lease with their pictures decoded. Events: "change", and "lost" (detail: task ids).
 import { ApiError, post } from "./api.js";
-import { decode } from "./pictures.js";
+import { decode, fetchPicture } from "./pictures.js";
 
-const AHEAD = 10;
-const REFILL_BELOW = 7;
-const DECODE_AHEAD = 5;
+// As many as last for two minutes at one's own pace: the connection may be gone for so long. Not more while few are
+// left, for others want some too.
+const LASTS_S = 120;
+const [LEAST_AHEAD, MOST_AHEAD] = [10, 50];
+const FEW = 100;
+const DECODE_AHEAD = 5; // decoded pictures take a megabyte each; of the others the files are kept
+const FETCH_AT_ONCE = 3; // the rest of the browser's connections are for answers
 const RENEW_MS = 60000;
 // Somebody who left the page open overnight must not keep pictures from the others.
 const AWAY_MS = 20 * 60000;
@@ -19,6 +23,10 @@ export class Queue extends EventTarget {
   state = "loading"; // "ok", "empty", "not_ready", "paused", "offline", "login"
   left = 0;
   doneToday = 0;
+  pace = 0; // seconds for a picture; 0: not known yet
+  guidelinesVersion = null;
+  asksDetails = false;
+  #fetching = 0;
   #busy = false;
   #poll = 0;
   #lastUsed = Date.now();
@@ -44,13 +52,18 @@ export class Queue extends EventTarget {
     if (place < 0) return null;
     const [task] = this.tasks.splice(place, 1);
     this.refill();
-    this.#decodeAhead();
+    this.#getAhead();
     return task;
+  }
+
+  get #ahead() {
+    if (!this.pace || this.left < FEW) return LEAST_AHEAD;
+    return Math.min(MOST_AHEAD, Math.max(LEAST_AHEAD, Math.ceil(LASTS_S / this.pace)));
   }
 
   putFirst(task) {
     this.tasks = [task, ...this.tasks.filter((other) => this.#id(other) !== this.#id(task))];
-    this.#decodeAhead();
+    this.#getAhead();
   }
 
   dropProduct(product) {
@@ -61,20 +74,22 @@ export class Queue extends EventTarget {
   }
 
   async refill() {
-    if (this.#busy || this.tasks.length >= REFILL_BELOW) return;
+    const ahead = this.#ahead;
+    if (this.#busy || this.tasks.length >= 0.7 * ahead) return;
     this.#busy = true;
     clearTimeout(this.#poll);
     try {
       const midnight = new Date();
       midnight.setHours(0, 0, 0, 0);
-      const asked = { project: this.project, count: AHEAD - this.tasks.length, today_from: midnight.toISOString() };
+      const asked = { project: this.project, count: ahead - this.tasks.length, today_from: midnight.toISOString() };
       const given = await post(this.base, "lease", asked);
       const held = new Set(this.#held().map((task) => this.#id(task)));
       const fresh = given[this.kind.many].filter((task) => !held.has(this.#id(task)) && !this.isAnswered(this.#id(task)));
       this.tasks.push(...fresh);
       this.left = given.left;
       this.doneToday = given.done_today;
-      this.leaseMinutes = given.lease_minutes;
+      this.guidelinesVersion = given.guidelines_version;
+      this.asksDetails = given.asks_details;
       this.state = given.state;
       this.dispatchEvent(new Event("counted"));
     } catch (error) {
@@ -85,26 +100,43 @@ export class Queue extends EventTarget {
     }
     const pause = POLL_MS[this.state];
     if (pause) this.#poll = setTimeout(() => this.refill(), pause);
-    this.#decodeAhead();
+    this.#getAhead();
     this.dispatchEvent(new Event("change"));
   }
 
-  #decodeAhead() {
-    for (const task of this.tasks.slice(0, DECODE_AHEAD)) this.load(task);
+  // In order: decode the first ones, fetch the files of the rest.
+  #getAhead() {
+    for (const [place, task] of this.tasks.entries()) {
+      if (this.#fetching >= FETCH_AT_ONCE) return;
+      if (place < DECODE_AHEAD) this.load(task);
+      else this.#fetch(task);
+    }
   }
 
-  // Decode a task's main pictures once; a picture that can't be had is tried again at the next refill.
+  #fetch(task) {
+    if (task.blobs) return task.blobs;
+    this.#fetching += 1;
+    task.blobs = Promise.all(this.kind.pictures.map((name) => fetchPicture(task.pictures[name])));
+    task.blobs.catch(() => (task.blobs = null)).finally(() => {
+      this.#fetching -= 1;
+      // What can't be had is tried again.
+      if (task.blobs) this.#getAhead();
+      else setTimeout(() => this.#getAhead(), 2000);
+    });
+    return task.blobs;
+  }
+
+  // Decode a task's main pictures, once.
   load(task) {
-    task.loading ??= Promise.all(this.kind.pictures.map((name) => decode(task.pictures[name]))).then(
-      (bitmaps) => {
-        task.bitmaps = Object.fromEntries(this.kind.pictures.map((name, place) => [name, bitmaps[place]]));
-        this.dispatchEvent(new Event("change"));
-      },
-      () => {
-        task.loading = null;
-        setTimeout(() => this.#decodeAhead(), 2000);
-      },
-    );
+    task.loading ??= this.#fetch(task)
+      .then((blobs) => Promise.all(blobs.map(decode)))
+      .then(
+        (bitmaps) => {
+          task.bitmaps = Object.fromEntries(this.kind.pictures.map((name, place) => [name, bitmaps[place]]));
+          this.dispatchEvent(new Event("change"));
+        },
+        () => (task.loading = null),
+      );
     return task.loading;
   }
 

@@ -7,6 +7,13 @@ const wait = (request) =>
     request.onerror = () => reject(request.error);
   });
 
+// A place in the order of all that one person did, made without asking the store: by the clock, never the same twice.
+let last = 0;
+export function newSeq() {
+  last = Math.max(last + 1, Date.now() * 1000 + Math.floor(Math.random() * 1000));
+  return last;
+}
+
 async function openDatabase() {
   const request = indexedDB.open("adproof-desk", 1);
   request.onupgradeneeded = () => {
@@ -30,30 +37,42 @@ class DiskStore {
     this.user = user;
   }
   // One transaction per call, and nothing awaited in it but its own requests: so each call happens whole.
-  #outbox(mode) {
-    return this.database.transaction("outbox", mode, { durability: "strict" }).objectStore("outbox");
+  #outbox(mode, durability) {
+    return this.database.transaction("outbox", mode, { durability }).objectStore("outbox");
   }
+  // Begins, writes and commits before it returns, and reads nothing: a browser that closes the tab in the next moment
+  // has the write already, and finishes what is committed. "relaxed": it does not wait for the disk, which only a
+  // power cut would notice. The promise says when it is kept.
   add(entry) {
-    return wait(this.#outbox("readwrite").add({ ...entry, user: this.user, tries: 0 }));
+    const outbox = this.#outbox("readwrite", "relaxed");
+    const { transaction } = outbox;
+    const kept = new Promise((resolve, reject) => {
+      transaction.oncomplete = resolve;
+      transaction.onabort = () => reject(transaction.error);
+    });
+    outbox.add({ ...entry, user: this.user, tries: 0 });
+    transaction.commit();
+    return kept;
   }
   all() {
-    return wait(this.#outbox("readonly").index("user").getAll(this.user));
+    return wait(this.#outbox("readonly", "relaxed").index("user").getAll(this.user));
   }
   remove(seqs) {
-    const outbox = this.#outbox("readwrite");
+    const outbox = this.#outbox("readwrite", "relaxed");
     return Promise.all(seqs.map((seq) => wait(outbox.delete(seq))));
   }
-  // Mark as about to be sent; returns those that are still there (an undo may have taken one out meanwhile).
-  async markTried(entries) {
-    const outbox = this.#outbox("readwrite");
-    const found = await Promise.all(entries.map((entry) => wait(outbox.get(entry.seq))));
-    const there = found.filter(Boolean).map((entry) => ({ ...entry, tries: entry.tries + 1 }));
-    await Promise.all(there.map((entry) => wait(outbox.put(entry))));
-    return there;
+  // The next entries to send, marked as about to be sent in the same transaction: an undo in between can't be lost.
+  // choose: which of the first `most`.
+  async takeNext(most, choose) {
+    const outbox = this.#outbox("readwrite", "strict");
+    const chosen = choose(await wait(outbox.index("user").getAll(this.user, most)));
+    chosen.forEach((entry) => entry.tries++);
+    await Promise.all(chosen.map((entry) => wait(outbox.put(entry))));
+    return chosen;
   }
   // True if it was still here and had never been sent: then the server needs to hear of nothing.
   async takeOutUnsent(seq) {
-    const outbox = this.#outbox("readwrite");
+    const outbox = this.#outbox("readwrite", "strict");
     const entry = await wait(outbox.get(seq));
     if (!entry || entry.tries > 0) return false;
     await wait(outbox.delete(seq));
@@ -61,14 +80,15 @@ class DiskStore {
   }
 }
 
-class MemoryStore {
+export class MemoryStore {
   isLasting = false;
   #entries = new Map();
-  #next = 1;
+  constructor(entries = []) {
+    // Some of them may have been sent already.
+    for (const entry of entries) this.#entries.set(entry.seq, { ...entry, tries: 1 });
+  }
   async add(entry) {
-    const seq = this.#next++;
-    this.#entries.set(seq, { ...entry, seq, tries: 0 });
-    return seq;
+    this.#entries.set(entry.seq, { ...entry, tries: 0 });
   }
   async all() {
     return [...this.#entries.values()];
@@ -76,10 +96,10 @@ class MemoryStore {
   async remove(seqs) {
     seqs.forEach((seq) => this.#entries.delete(seq));
   }
-  async markTried(entries) {
-    const there = entries.map(({ seq }) => this.#entries.get(seq)).filter(Boolean);
-    there.forEach((entry) => entry.tries++);
-    return there;
+  async takeNext(most, choose) {
+    const chosen = choose([...this.#entries.values()].slice(0, most));
+    chosen.forEach((entry) => entry.tries++);
+    return chosen;
   }
   async takeOutUnsent(seq) {
     const entry = this.#entries.get(seq);
