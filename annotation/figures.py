@@ -1,26 +1,74 @@
-"""The numbers of the quality page: each is one query over an index, or comes from the last fit."""
+"""The numbers of the quality pages: what the last fit counted, and the answers that came since.
+
+No request counts all answers. A fit is a minute old at most while people work, so what came since is little; more than
+MOST_NEWS of it is left to the next fit.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from datetime import timedelta
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.core.cache import cache
 from django.db.models import Count, F, Q
-from django.db.models.functions import TruncHour
+from django.db.models.fields.tuple_lookups import TupleGreaterThan
 from django.utils import timezone
 
-from adproof.labels import TITLES, Label
-from annotation.models import Annotation, AnnotatorQuality, Consensus, Project, Task
+from adproof.labels import N_LABELS, TITLES, Label
+from annotation import quality
+from annotation.models import Annotation, Consensus, Project, Task
+from annotation.review_queue import with_answers
+from runs.models import Run
 
-HOURS = 24
+HOURS, DAYS = 48, 30
+MOST_NEWS = 20_000
+# Counting tasks takes a while where there are a million: it may cost at most this share of the time.
+MOST_COST = 0.02
+QUICK_S = 0.05
+
+
+@dataclass(frozen=True)
+class Answer:
+    at: datetime
+    annotator: int
+    project: int
+    label: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the pages say: the last fit's result ({} before the first), and the answers since, newest first."""
+
+    fit: Run | None
+    result: dict[str, Any]
+    news: list[Answer]
+    kept: dict[str, Any] = field(default_factory=dict)  # what was worked out of it already
+
+    @property
+    def people(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.result.get("people", {})
+        return found
+
+
+def facts() -> Facts:
+    fit = quality.last_fit()
+    result = fit.result if fit else {}
+    answers = Annotation.objects.standing()
+    if result.get("last_at"):
+        # A microsecond more: the time went through a float.
+        answers = answers.filter(created_at__gt=datetime.fromtimestamp(result["last_at"] + 2e-6, UTC))
+    rows = answers.order_by("-created_at").values_list("created_at", "annotator_id", "task__project_id", "label")
+    return Facts(fit, result, [Answer(*row) for row in rows[:MOST_NEWS]])
+
+
+# --- progress
 
 
 def progress() -> list[dict[str, Any]]:
-    counts = {
-        row["project"]: row
-        for row in Task.objects.values("project").annotate(total=Count("id"), open=Count("id", filter=Q(is_open=True)))
-    }
+    counts = _kept("progress", _count_tasks)
     none = {"total": 0, "open": 0}
     rows = []
     for project in Project.objects.order_by("id"):
@@ -29,8 +77,14 @@ def progress() -> list[dict[str, Any]]:
     return rows
 
 
+def _count_tasks() -> dict[int, dict[str, int]]:
+    rows = Task.objects.values("project").annotate(total=Count("id"), open=Count("id", filter=Q(is_open=True)))
+    return {row["project"]: row for row in rows}
+
+
 def progress_of(project: Project) -> dict[str, Any]:
-    row = project.tasks.aggregate(total=Count("id"), open=Count("id", filter=Q(is_open=True)))
+    counted = {"total": Count("id"), "open": Count("id", filter=Q(is_open=True))}
+    row = _kept(f"progress-{project.pk}", lambda: project.tasks.aggregate(**counted))
     return {"total": row["total"], "done": row["total"] - row["open"], **_share(row)}
 
 
@@ -38,86 +92,129 @@ def _share(row: dict[str, int]) -> dict[str, float]:
     return {"share": (row["total"] - row["open"]) / row["total"] if row["total"] else 0.0}
 
 
-def throughput() -> list[dict[str, Any]]:
-    """Answers that stand, by the hour they were given, for the last day; hours without any are there too."""
-    now = timezone.now()
-    first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
-    counts = dict(
-        Annotation.objects.standing()
-        .filter(created_at__gte=first)
-        .annotate(hour=TruncHour("created_at"))
-        .values_list("hour")
-        .annotate(n=Count("id"))
-    )
-    return [
-        {"hour": hour, "count": counts.get(hour, 0)}
-        for hour in (first + timedelta(hours=number) for number in range(HOURS))
-    ]
+def _kept(name: str, make: Any) -> Any:
+    """What is counted quickly is counted anew; what takes long is kept for a while."""
+    key = f"quality-{name}"
+    found = cache.get(key)
+    if found is None:
+        started = time.monotonic()
+        found = make()
+        cost_s = time.monotonic() - started
+        if cost_s > QUICK_S:
+            cache.set(key, found, cost_s / MOST_COST)
+    return found
 
 
-def label_mix() -> list[dict[str, Any]]:
-    counts = dict(Consensus.objects.values_list("label").annotate(n=Count("id")))
-    total = sum(counts.values())
+def answers_by_project(now: Facts) -> dict[int, int]:
+    """Answers of the last 24 hours."""
+    first = timezone.now() - timedelta(hours=24)
+    counts: Counter[int] = Counter(answer.project for answer in now.news if answer.at >= first)
+    first_hour = int(first.timestamp()) // 3600
+    for project, row in now.result.get("projects", {}).items():
+        counts[int(project)] += sum(n for hour, n in row["hours"].items() if int(hour) > first_hour)
+    return counts
+
+
+# --- throughput and labels
+
+
+def by_hour(now: Facts, hours: int = HOURS) -> list[tuple[datetime, int]]:
+    """Answers that stand, by the hour they were given (UTC); hours without any are there too."""
+    return _by(now, 3600, hours)
+
+
+def by_day(now: Facts, days: int = DAYS) -> list[tuple[datetime, int]]:
+    return _by(now, 24 * 3600, days)
+
+
+def _by(now: Facts, size: int, most: int) -> list[tuple[datetime, int]]:
+    counts: Counter[int] = Counter(int(answer.at.timestamp()) // size for answer in now.news)
+    for hour, n in now.result.get("hours", {}).items():
+        counts[int(hour) * 3600 // size] += n
+    last = int(timezone.now().timestamp()) // size
+    return [(datetime.fromtimestamp(place * size, UTC), counts[place]) for place in range(last - most + 1, last + 1)]
+
+
+def label_mix(now: Facts) -> list[dict[str, Any]]:
+    """What people answered, and what it adds up to."""
+    answered, agreed = now.result.get("answered", [0] * N_LABELS), now.result.get("labels")
+    news = Counter(answer.label for answer in now.news)
+    if agreed is None:
+        counts = Counter(Consensus.objects.order_by("-id").values_list("label", flat=True)[:MOST_NEWS])
+        agreed = [counts[int(label)] for label in Label]
+    n_answers, n_agreed = sum(answered) + sum(news.values()), sum(agreed)
     return [
         {
             "number": int(label),
             "title": TITLES[label],
-            "count": counts.get(label, 0),
-            "share": counts.get(label, 0) / total if total else 0.0,
+            "answers": answered[label] + news[label],
+            "answers_share": (answered[label] + news[label]) / n_answers if n_answers else 0.0,
+            "count": agreed[label],
+            "share": agreed[label] / n_agreed if n_agreed else 0.0,
         }
         for label in Label
     ]
 
 
-def annotators() -> list[AnnotatorQuality]:
-    return list(AnnotatorQuality.objects.select_related("annotator").order_by("-annotation_count"))
+# --- agreement
+
+GOOD, TENTATIVE = 0.8, 0.667  # Krippendorff's own thresholds
 
 
-def disputed(most: int = 12, after: tuple[float, int] | None = None) -> list[Consensus]:
+def alpha_in_words(result: dict[str, Any]) -> tuple[str, str]:
+    """("good" | "warn" | "bad", a sentence) for Krippendorff's alpha; ("", "") where there is none."""
+    alpha, low = result.get("alpha"), result.get("alpha_low")
+    if alpha is None:
+        return "", ""
+    if alpha >= GOOD:
+        if low is not None and low < GOOD:
+            return "good", (
+                f"Good, but not yet for sure: it may be as low as {low:.2f}. More candidates that two people judge "
+                "make the interval narrower."
+            )
+        return "good", "People give the same label far more often than chance would: the labels can be relied on."
+    if alpha >= TENTATIVE:
+        return "warn", (
+            "Enough for tentative conclusions. Look at which labels people mix up, and make the guidelines sharper there."
+        )
+    if alpha > 0.1:
+        return "bad", (
+            "Too low to rely on single labels. Raise the overlap, settle what is disputed in the review, and make the "
+            "guidelines sharper before more is labelled."
+        )
+    return "bad", "People agree hardly more than chance would. Stop, and find out what they understand differently."
+
+
+def method_in_words(result: dict[str, Any]) -> list[str]:
+    """How the consensus is made now, and why not otherwise."""
+    if not result.get("method"):
+        return ["Majority of the answers, until the first fit."]
+    if result["method"] == "crowdlab":
+        said = [
+            f"CROWDLAB: people's answers and the verdicts of {result['judge']}, each weighed by how reliable it is, on "
+            f"{result['weighed']:,} candidates that it was not trained on. Dawid-Skene on the others."
+        ]
+    else:
+        said = ["Dawid-Skene: every answer weighed by how its annotator labels, which the fit finds out by itself."]
+        if result.get("why_not_crowdlab"):
+            said.append(f"Not CROWDLAB: {result['why_not_crowdlab']}")
+    said.append("Gold keeps its known label, and what a reviewer decided stays.")
+    return said
+
+
+# --- candidates
+
+
+def disputed(most: int, after: tuple[float, int] | None = None) -> list[Consensus]:
     """Candidates on which people differ, the most disputed first; each with `.votes`, who said what."""
     rows = Consensus.objects.filter(annotation_count__gte=2, agreement__lt=1)
     if after:
-        agreement, pk = after
-        rows = rows.filter(Q(agreement__gt=agreement) | Q(agreement=agreement, pk__lt=pk))
-    found = list(rows.select_related("candidate__product").order_by("agreement", F("pk").desc())[:most])
-    votes = defaultdict(list)
-    answers = Annotation.objects.standing().filter(candidate__in=[row.candidate_id for row in found])
-    for answer in answers.select_related("annotator").order_by("created_at"):
-        votes[answer.candidate_id].append(answer)
-    for row in found:
-        row.votes = votes[row.candidate_id]
-    return found
+        rows = rows.filter(TupleGreaterThan((F("agreement"), F("candidate_id")), after))
+    return with_answers(rows.select_related("candidate__product").order_by("agreement", "candidate_id")[:most])
 
 
-def bars(rows: list[dict[str, Any]], width: int = 720, height: int = 140) -> dict[str, Any]:
-    """Where the bars of an hourly plot stand, in the units of its viewBox; ticks at round numbers."""
-    most = max((row["count"] for row in rows), default=0)
-    top = _round_up(most)
-    step = width / max(1, len(rows))
-    return {
-        "width": width,
-        "height": height,
-        "bars": [
-            {
-                **row,
-                "x": round(number * step + 0.12 * step, 1),
-                "width": round(0.76 * step, 1),
-                "height": round(height * row["count"] / top, 1),
-                "y": round(height - height * row["count"] / top, 1),
-                "tick": row["hour"].hour % 6 == 0,
-                "middle": round((number + 0.5) * step, 1),
-            }
-            for number, row in enumerate(rows)
-        ],
-        "ticks": [{"value": value, "y": round(height - height * value / top, 1)} for value in (top // 2, top)],
-    }
-
-
-def _round_up(value: int) -> int:
-    """The next number that looks round and halves without a rest."""
-    size = 10
-    while True:
-        for factor in (1, 2, 4, 6, 8):
-            if factor * size // 10 * 2 >= max(value, 2):
-                return factor * size // 10 * 2
-        size *= 10
+def worth_one_more(now: Facts, most: int = 5) -> list[Consensus]:
+    """Finished candidates that the fit found most worth one more label, and that are still finished."""
+    ids = now.result.get("unsure", [])
+    rows = Consensus.objects.filter(candidate__in=ids, is_complete=True, activelab_score__isnull=False)
+    return with_answers(rows.select_related("candidate__product").order_by("activelab_score", "candidate_id")[:most])

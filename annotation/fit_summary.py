@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ DAYS = 31  # of which the hours are kept
 MIN_SHARED = 20  # candidates that two people must share for Cohen's kappa
 MOST_PAIRS = 300
 MOST_CATEGORIES = 60
+MOST_UNSURE = 60  # finished candidates worth one more label
 _SEED = 20_241  # of the bootstrap: the same answers give the same interval
 _HOUR = 3600
 
@@ -36,13 +38,22 @@ class Votes:
     at: np.ndarray  # seconds since 1970, UTC
 
 
-def summary(votes: Votes, fitted: Fitted, label: np.ndarray, gold: dict[int, int]) -> dict[str, Any]:
-    """JSON-able. label: (N,) the consensus of fitted.item_ids. gold: candidate -> its known label."""
+def summary(
+    votes: Votes, fitted: Fitted, label: np.ndarray, gold: dict[int, int], decided: Iterable[int] = ()
+) -> dict[str, Any]:
+    """JSON-able. label: (N,) the consensus of fitted.item_ids. gold: candidate -> its known label. decided: candidates
+    whose label is a reviewer's."""
     place = np.searchsorted(fitted.item_ids, votes.candidate)
     alpha = krippendorff_alpha(
         votes.candidate, votes.annotator, votes.label, N_LABELS, rng=np.random.default_rng(_SEED)
     )
+    known = np.fromiter({*gold, *decided}, dtype=np.int64)
+    cohen, kappas = _cohen(votes)
+    people = _people(votes, place, label, fitted, gold, known)
+    for annotator, (kappa, pairs) in kappas.items():
+        people["people"][str(annotator)] |= {"kappa": _number(kappa), "kappa_pairs": pairs}
     return {
+        "last_at": float(votes.at.max()),
         "annotations": int(votes.label.size),
         "candidates": len(fitted.item_ids),
         "annotators": len(fitted.annotator_ids),
@@ -59,11 +70,19 @@ def summary(votes: Votes, fitted: Fitted, label: np.ndarray, gold: dict[int, int
         "by_label": _by_label(votes, place, label),
         "by_category": _by_category(votes, place, fitted.item_ids),
         "fleiss": _fleiss(votes, place, len(fitted.item_ids)),
-        **_cohen(votes),
+        **cohen,
         "hours": _hours(votes.at),
         "projects": _projects(votes),
-        **_people(votes, place, label, fitted, gold),
+        **people,
     }
+
+
+def unsure(candidates: np.ndarray, activelab: np.ndarray, is_complete: np.ndarray) -> list[int]:
+    """The finished candidates most worth one more label; known labels (score nan) are worth none."""
+    finished = np.flatnonzero(is_complete & ~np.isnan(activelab))
+    order = np.argsort(activelab[finished], kind="stable")[:MOST_UNSURE]
+    found: list[int] = candidates[finished[order]].tolist()
+    return found
 
 
 def _by_label(votes: Votes, place: np.ndarray, label: np.ndarray) -> list[dict[str, Any]]:
@@ -152,7 +171,8 @@ def _fleiss(votes: Votes, place: np.ndarray, n_items: int) -> dict[str, Any] | N
     return {"kappa": _number(kappa), "answers_each": each, "candidates": int(sizes[each])}
 
 
-def _cohen(votes: Votes) -> dict[str, Any]:
+def _cohen(votes: Votes) -> tuple[dict[str, Any], dict[int, tuple[float, int]]]:
+    """What is kept of the pairs; and of each annotator the median kappa with the others, and with how many."""
     found = cohen_kappas(votes.candidate, votes.annotator, votes.label, N_LABELS, min_shared=MIN_SHARED)
     most = np.argsort(-found.n_shared, kind="stable")[:MOST_PAIRS]
     pairs = [
@@ -165,12 +185,18 @@ def _cohen(votes: Votes) -> dict[str, Any]:
         }
         for pair in most.tolist()
     ]
-    kappas = found.kappa[~np.isnan(found.kappa)]
-    return {
+    told = ~np.isnan(found.kappa)
+    kappas, first, second = found.kappa[told], found.first[told], found.second[told]
+    by_person = {}
+    for annotator in np.union1d(first, second).tolist():
+        own = kappas[(first == annotator) | (second == annotator)]
+        by_person[annotator] = (float(np.median(own)), int(own.size))
+    said = {
         "pairs": pairs,
         "pair_count": int(found.n_shared.size),
         "pair_median": _number(np.median(kappas)) if kappas.size else None,
     }
+    return said, by_person
 
 
 def _hours(at: np.ndarray) -> dict[str, int]:
@@ -190,7 +216,19 @@ def _projects(votes: Votes) -> dict[str, Any]:
     return found
 
 
-def _people(votes: Votes, place: np.ndarray, label: np.ndarray, fitted: Fitted, gold: dict[int, int]) -> dict[str, Any]:
+def _days(person: np.ndarray, at: np.ndarray, n_people: int) -> list[dict[str, int]]:
+    """Of each person: answers by the day (days since 1970, UTC) of the last DAYS days."""
+    first = int(timezone.now().timestamp()) // (24 * _HOUR) - DAYS + 1
+    day = (at // (24 * _HOUR)).astype(np.int64) - first
+    recent = (day >= 0) & (day < DAYS)
+    counts = np.bincount(person[recent] * DAYS + day[recent], minlength=n_people * DAYS).reshape(-1, DAYS)
+    return [{str(first + day): int(row[day]) for day in np.flatnonzero(row).tolist()} for row in counts]
+
+
+def _people(
+    votes: Votes, place: np.ndarray, label: np.ndarray, fitted: Fitted, gold: dict[int, int], told: np.ndarray
+) -> dict[str, Any]:
+    """told: candidates whose label is known (gold, or decided by a reviewer)."""
     ids = fitted.annotator_ids
     person = np.searchsorted(ids, votes.annotator)
     consensus = label[place]
@@ -203,6 +241,11 @@ def _people(votes: Votes, place: np.ndarray, label: np.ndarray, fitted: Fitted, 
     n_gold = np.bincount(person, weights=is_gold, minlength=ids.size)
     right = np.bincount(person, weights=is_gold & (votes.label == known[place]), minlength=ids.size)
     mix = np.bincount(person * N_LABELS + votes.label, minlength=ids.size * N_LABELS).reshape(-1, N_LABELS)
+    # A lone answer is its own consensus and tells nothing of who gave it.
+    judged = (np.bincount(place) > 1)[place] | np.isin(votes.candidate, told)
+    cells = ((person * N_LABELS + consensus) * N_LABELS + votes.label)[judged]
+    confusion = np.bincount(cells, minlength=ids.size * N_LABELS**2).reshape(-1, N_LABELS, N_LABELS)
+    accuracy, days = fitted.accuracy(), _days(person, votes.at, ids.size)
     read = pace(votes.annotator, votes.label, votes.seconds, votes.at, N_LABELS)
     people = {
         str(annotator): {
@@ -212,6 +255,9 @@ def _people(votes: Votes, place: np.ndarray, label: np.ndarray, fitted: Fitted, 
             "gold": int(n_gold[row]),
             "gold_right": int(right[row]),
             "labels": mix[row].tolist(),
+            "confusion": confusion[row].tolist(),  # [consensus][given], on what others answered too or what is known
+            "accuracy": round(float(accuracy[row]), 4),
+            "days": days[row],
             **_odd(read, row),
         }
         for row, annotator in enumerate(ids.tolist())

@@ -97,13 +97,13 @@ def attach_votes(rows: Sequence[Candidate]) -> None:
         row.votes = votes[row.pk]
 
 
-def make_snapshot(owner: Any, query: Mapping[str, Any]) -> Snapshot:
-    """The first SNAPSHOT_AT_MOST candidates that the query means now, in its order; raises BadFilter.
+def make_snapshot(owner: Any, query: Mapping[str, Any], most: int = SNAPSHOT_AT_MOST) -> Snapshot:
+    """The first `most` candidates that the query means now, in its order; raises BadFilter.
 
     Snapshots are for the work of a day or two: the owner's older ones go.
     """
     form = read(query, sees_gold=may(owner, "manage_tasks"))
-    ids = list(ordered(form).values_list("pk", flat=True)[:SNAPSHOT_AT_MOST])
+    ids = list(ordered(form).values_list("pk", flat=True)[:most])
     Snapshot.objects.filter(owner=owner, created_at__lt=timezone.now() - KEEP_SNAPSHOTS).delete()
     return Snapshot.objects.create(owner=owner, query=form.query, candidates=ids, count=len(ids))
 

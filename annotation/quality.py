@@ -19,7 +19,7 @@ from adproof.labels import N_LABELS
 from annotation import classifier, statements
 from annotation.actions import consensus_columns
 from annotation.consensus import CROWDLAB, DAWID_SKENE, FIT, GOLD, REVIEW, Tally
-from annotation.fit_summary import Votes, summary
+from annotation.fit_summary import Votes, summary, unsure
 from annotation.models import Annotation, AnnotatorQuality, Consensus, Gold
 from runs.actions import start_run
 from runs.models import Run
@@ -93,7 +93,7 @@ def fit(writing: Callable[[], AbstractContextManager[None]], progress: Callable[
             cursor.execute(statements.FIT_CONSENSUS, columns)
             cursor.execute(statements.ADD_MISSING_CONSENSUS, columns)
         progress(stop, total)
-    found = summary(votes, fitted, table.label, gold)
+    found = summary(votes, fitted, table.label, gold, decided)
     with writing():
         _write_annotators(fitted, found["people"], read_at)
     return {
@@ -103,6 +103,7 @@ def fit(writing: Callable[[], AbstractContextManager[None]], progress: Callable[
         "judge": judge,
         "weighed": int(table.has_verdict.sum()),
         "decided": len(decided),
+        "unsure": unsure(table.candidate, table.activelab, table.count >= table.needed),
         "read_at": read_at.isoformat(),
     }
 

@@ -2,24 +2,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
 from django.templatetags.static import static
 from django.urls import reverse
 from django.views.decorators.csrf import ensure_csrf_cookie
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from accounts.roles import requires
-from adproof.labels import LABELS, RULES, TITLES, Label
-from annotation import desk_keys, figures, quality
+from adproof.labels import RULES, TITLES, Label
+from annotation import desk_keys
 from annotation.actions import COUNT_AT_MOST
 from annotation.models import Consensus, Project
-from annotation.tables import as_csv
 
 EXAMPLES_PER_LABEL = 3
-SURE = 0.9
-DISPUTED_A_PAGE = 12
 # What desk.js imports, named so that the browser fetches all of it at once.
 DESK_MODULES = (
     "api", "details", "figures", "history", "keys", "notices", "outbox", "panel", "pictures", "queue", "store", "viewer",
@@ -102,106 +98,3 @@ def _agreed(label: int) -> list[str]:
     )
     urls = [reverse("thumbnail", args=[384, sha256]) for sha256 in rows]
     return urls if len(urls) == EXAMPLES_PER_LABEL else []
-
-
-@requires("see_quality")
-@require_safe
-def quality_page(request: HttpRequest) -> HttpResponse:
-    quality.fit_if_due()
-    rows = figures.disputed(DISPUTED_A_PAGE + 1, _after(request))
-    context = {
-        "progress": figures.progress(),
-        "throughput": figures.bars(figures.throughput()),
-        "mix": figures.label_mix(),
-        "annotators": figures.annotators(),
-        "disputed": rows[:DISPUTED_A_PAGE],
-        "next_disputed": rows[DISPUTED_A_PAGE - 1] if len(rows) > DISPUTED_A_PAGE else None,
-        **_fit_state(),
-    }
-    if request.htmx and request.GET.get("part") == "disputed":
-        return render(request, "annotation/quality.html#disputed", context)
-    return render(request, "annotation/quality.html", context)
-
-
-def _after(request: HttpRequest) -> tuple[float, int] | None:
-    """Where the next page of disputed candidates begins: "agreement:id" of the last one shown."""
-    asked = request.GET.get("after", "")
-    if not asked:
-        return None
-    try:
-        agreement, pk = asked.split(":")
-        return float(agreement), int(pk)
-    except ValueError:
-        raise Http404("There is no such page.") from None
-
-
-def _fit_state() -> dict[str, Any]:
-    return {"fit": quality.last_fit(), "running": quality.running_fit()}
-
-
-@requires("see_quality")
-@require_safe
-def fit_status(request: HttpRequest) -> HttpResponse:
-    """Polled while a fit runs; when it is done the whole page is loaded again with the new numbers."""
-    state = _fit_state()
-    response = render(request, "annotation/quality.html#fit", state)
-    if state["running"] is None:
-        response["HX-Refresh"] = "true"
-    return response
-
-
-@requires("see_quality")
-@require_POST
-def refit(request: HttpRequest) -> HttpResponse:
-    quality.start_fit(request.user)
-    messages.success(request, "The consensus is being fitted anew. This page shows it when it is done.")
-    return redirect("quality")
-
-
-@requires("see_quality")
-@require_safe
-def quality_table(request: HttpRequest, name: str) -> HttpResponse:
-    if name not in _TABLES:
-        raise Http404("There is no such table.")
-    head, rows = _TABLES[name]()
-    return as_csv(f"adproof-{name}", head, rows)
-
-
-def _annotator_table() -> tuple[list[str], list[list[Any]]]:
-    head = ["annotator", "answers", "median_seconds", "agreement_with_consensus", "accuracy", "simulated"]
-    return head, [
-        [
-            row.annotator.username, row.annotation_count, row.median_seconds, row.agreement, row.accuracy,
-            int(row.annotator.is_simulated),
-        ]
-        for row in figures.annotators()
-    ]  # fmt: skip
-
-
-def _throughput_table() -> tuple[list[str], list[list[Any]]]:
-    return ["hour_utc", "answers"], [[row["hour"].isoformat(), row["count"]] for row in figures.throughput()]
-
-
-def _mix_table() -> tuple[list[str], list[list[Any]]]:
-    return ["label", "candidates", "share"], [
-        [LABELS[row["number"]], row["count"], row["share"]] for row in figures.label_mix()
-    ]
-
-
-def _disputed_table() -> tuple[list[str], list[list[Any]]]:
-    head = ["candidate", "product", "consensus", "agreement", "answers", "who_said_what"]
-    return head, [
-        [
-            row.candidate_id, row.candidate.product.title, LABELS[row.label], row.agreement, row.annotation_count,
-            "; ".join(f"{vote.annotator.username}: {LABELS[vote.label]}" for vote in row.votes),
-        ]
-        for row in figures.disputed(1000)
-    ]  # fmt: skip
-
-
-_TABLES = {
-    "annotators": _annotator_table,
-    "throughput": _throughput_table,
-    "labels": _mix_table,
-    "disputed": _disputed_table,
-}

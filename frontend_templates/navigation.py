@@ -32,6 +32,7 @@ SECTIONS: list[tuple[Place, list[Place]]] = [
         Place("Quality", "quality", "see_quality"),
         [
             Place("Quality", "quality", "see_quality"),
+            Place("Annotators", "annotators", "see_quality", ("annotator",)),
             Place("Review", "review", "review", ("review-candidate",)),
             Place("Grid", "grid-new", "review", ("grid",)),
             Place("Decisions", "review-history", "review"),
