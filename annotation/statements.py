@@ -6,6 +6,7 @@ two calls of one person, or two answers on one candidate, come one after the oth
 
 # First key of the advisory locks, so that ours differ from anybody else's in this database.
 PERSON_LOCK = 0x0AD9
+PUSH_LOCK = 0x0ADA  # of a project to Label Studio
 
 LOCK_PERSON = "SELECT pg_advisory_xact_lock(%(lock)s, %(person)s)"
 

@@ -14,6 +14,7 @@ from adproof.labels import LABELS, TITLES, Label
 from annotation import actions
 from annotation.actions import Pick, add_tasks
 from annotation.labelstudio import reading, shape
+from annotation.labelstudio.people import read_map, write_map
 from annotation.labelstudio.reading import BadFile, Found, Problem, annotation_id, answers_of, rows_of
 from annotation.models import Annotation, Handout, Project, Slot, Task
 from tests import build
@@ -215,6 +216,30 @@ class TestWhoseTheyAre:
         path.write_text("label_studio,username\nalice@example.com,bob\n12,mia\n")
         bring(row(tasks[0], annotation(1, alices(people))), row(tasks[1], annotation(2, 12)), map=path)
         assert list(Annotation.objects.order_by("task").values_list("annotator__username", flat=True)) == ["bob", "mia"]
+
+    def test_a_map_may_say_which_address_a_number_has(self, bring, people, tasks, tmp_path):
+        alices(people)
+        path = tmp_path / "map.csv"
+        path.write_text("label_studio,email,username\n4,alice@example.com,\n5,eve@example.com,\n6,x@example.com,bob\n")
+        rows = [row(task, annotation(n, n)) for n, task in enumerate(tasks, 4)]
+        said = bring(*rows, map=path)
+        assert "2 answers saved" in said and "Nobody here is eve@example.com" in said
+        assert sorted(Annotation.objects.values_list("annotator__username", flat=True)) == ["alice", "bob"]
+        assert "Accounts made: eve@example.com" in bring(*rows, map=path, create_annotators=True)
+
+    def test_numbers_alone_are_asked_for_at_the_server(self, bring, people, tasks):
+        assert "labelstudio people who.csv" in bring(row(tasks[0], annotation(1, 77)))
+
+    def test_a_map_of_everybody_there_names_those_who_are_here(self, people, tmp_path):
+        alices(people)
+        path = tmp_path / "who.csv"
+        assert write_map(path, [(4, "Alice@example.com"), (5, "eve@example.com"), (6, "=1+1@example.com"), (7, "")]) == (4, 1)
+        assert path.read_text().splitlines() == [
+            "label_studio,email,username", "4,Alice@example.com,alice", "5,eve@example.com,", "6,'=1+1@example.com,", "7,,"
+        ]  # fmt: skip
+        path.write_text(path.read_text().replace("7,,\n", ""))
+        mapped, known = read_map(path)
+        assert mapped == {"4": people["alice"]} and known[5] == "eve@example.com"
 
     @pytest.mark.parametrize(
         ("content", "sentence"),
@@ -458,6 +483,23 @@ class TestGoingThere:
         mine = str(Annotation.objects.get().pk)
         said = bring(row(tasks[1], annotation(5, {"email": "bob@adproof.invalid"}, unique_id=mine)))
         assert "changed after" in said and Annotation.objects.count() == 1
+
+    def test_what_went_there_in_a_file_is_known_when_it_comes_back_under_another_number(self, bring, people, tasks, project):
+        bring(row(tasks[0], annotation(1, alices(people))))
+        (there,) = shape.exported(project, shape.embedded).__next__()["annotations"]
+        back = annotation(500, {"email": "importer@example.com"}, import_id=there["id"])
+        assert "0 answers saved, 1 were here" in bring(row(tasks[0], back))
+        assert "1 left out" in bring(row(tasks[1], back))  # its number on another task says nothing
+        back["result"] = [choice("Size mismatch")]
+        assert "was changed there" in bring(row(tasks[0], back))
+        assert Annotation.objects.get().label == Label.AVAILABLE
+
+    def test_addresses_are_written_as_label_studio_keeps_them(self, bring, people, tasks, project):
+        bring(row(tasks[0], annotation(1, alices(people))))
+        User.objects.filter(username="alice").update(email="Alice@Example.com")
+        written = next(shape.exported(project, shape.embedded))["annotations"][0]
+        assert written["completed_by"]["email"] == "alice@example.com"
+        assert written["id"] < 2**63
 
     def test_a_folder_that_is_not_there_is_said(self, project, tmp_path):
         with pytest.raises(CommandError, match="can't be written"):

@@ -15,8 +15,10 @@ from django.core.validators import validate_email
 from accounts.models import User
 from accounts.roles import may
 from annotation.labelstudio.shape import NO_ADDRESS
+from annotation.tables import safe
 
 COLUMNS = ("label_studio", "username")
+ADDRESS = "email"  # a column that may be there: the address of somebody whom label_studio names by number
 _NOT_IN_NAMES = re.compile(r"[^\w.@+-]")
 
 
@@ -24,34 +26,52 @@ class BadMap(Exception):
     """The file that maps people can't be used; the message says which line and why."""
 
 
-def read_rows(path: Path, columns: tuple[str, str]) -> list[tuple[int, tuple[str, str]]]:
-    """Two columns of a CSV file, with the line of each row."""
+def read_rows(path: Path, columns: tuple[str, ...], may_have: str = "") -> list[tuple[int, list[str]]]:
+    """These columns of a CSV file, and another one if it is there, with the line of each row."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
             if not set(columns) <= set(rows.fieldnames or []):
                 raise BadMap(f"{path.name}: the columns {' and '.join(columns)} are wanted.")
-            first, second = columns
-            return [
-                (n, (str(row[first] or "").strip(), str(row[second] or "").strip())) for n, row in enumerate(rows, 2)
-            ]
+            names = [*columns, may_have] if may_have else columns
+            return [(n, [str(row.get(name) or "").strip() for name in names]) for n, row in enumerate(rows, 2)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadMap(f"{path.name} can't be read: {error}") from error
 
 
-def read_map(path: Path) -> dict[str, User]:
-    """From a CSV file with the columns label_studio (e-mail address or number there) and username (here)."""
+def read_map(path: Path) -> tuple[dict[str, User], dict[int, str]]:
+    """From a CSV file with the columns label_studio (e-mail address or number there), username (here), and perhaps
+    email: who is who, and the addresses behind numbers. A line without a username only says whose a number is.
+    """
     found: dict[str, User] = {}
-    for line, (key, username) in read_rows(path, COLUMNS):
-        user = User.objects.filter(username=username).first() if username.isprintable() else None
+    known: dict[int, str] = {}
+    for line, (key, username, address) in read_rows(path, COLUMNS, ADDRESS):
         if not key:
             raise BadMap(f"{path.name}, line {line}: {COLUMNS[0]} is empty.")
+        if address and key.isdecimal() and len(key) < 19:
+            known[int(key)] = address
+        if not username and address:
+            continue
+        user = User.objects.filter(username=username).first() if username.isprintable() else None
         if user is None:
             raise BadMap(f"{path.name}, line {line}: nobody here has the user name {username[:60]!r}.")
         if key.lower() in found:
             raise BadMap(f"{path.name}, line {line}: {key[:60]!r} is there twice.")
         found[key.lower()] = user
-    return found
+    return found, known
+
+
+def write_map(path: Path, people: Iterable[tuple[int, str]]) -> tuple[int, int]:
+    """Everybody of a Label Studio server, with the account here that has their address: a map to complete.
+    Returns how many there are, and how many have an account.
+    """
+    rows = [(number, address, _account((address.strip().lower(),))) for number, address in people]
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow([COLUMNS[0], ADDRESS, COLUMNS[1]])
+        for number, address, user in rows:
+            table.writerow([number, safe(address), user.username if user else ""])
+    return len(rows), sum(user is not None for _, _, user in rows)
 
 
 @dataclass

@@ -38,6 +38,7 @@ class Found:
 
     id: UUID
     exported: UUID | None  # the id it had where it was exported, if that was here
+    imported: int | None  # the number it had in the file that Label Studio imported, if it came by one
     candidate: str  # its key, or the SHA-256 of its picture
     label: int
     seconds: float
@@ -125,7 +126,7 @@ def _answer(given: Any, candidate: str, address: str, where: str, names: Names) 
     if given.get("was_cancelled") not in (None, False):
         raise ValueError("was_cancelled is neither true nor false.")
     return Found(
-        _own_id(given, address), _exported(given), candidate, _label(given.get("result"), names),
+        _own_id(given, address), _exported(given), _imported(given), candidate, _label(given.get("result"), names),
         _seconds(given.get("lead_time")), _time(given.get("created_at")), given.get("completed_by"), where,
     )  # fmt: skip
 
@@ -142,6 +143,11 @@ def _exported(given: dict[str, Any]) -> UUID | None:
         return UUID(given["unique_id"])
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
+
+
+def _imported(given: dict[str, Any]) -> int | None:
+    number = given.get("import_id")
+    return number if _is_id(number) else None
 
 
 def _label(result: Any, names: Names) -> int:

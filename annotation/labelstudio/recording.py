@@ -14,6 +14,7 @@ from annotation import actions, statements
 from annotation.actions import Answer, Pick
 from annotation.labelstudio.people import People
 from annotation.labelstudio.reading import OUR_NAMES, Found, Names, Problem, Skipped, answers_of
+from annotation.labelstudio.shape import number_of
 from annotation.models import Annotation, Handout, Project, Task
 from generation.models import Candidate
 
@@ -103,11 +104,15 @@ def _in_batches(of_tasks: Iterator[list[Found]], size: int) -> Iterator[list[Fou
 def _record_batch(project: Project, batch: Sequence[Found], way: Way, report: Report) -> None:
     with transaction.atomic():
         tasks = _tasks(project, batch, way, report)
+        ours = _ours(batch, tasks)
         fresh: dict[Any, list[tuple[Found, int]]] = defaultdict(list)
         for found in batch:
             task = tasks.get(found.candidate)
             if task is None:
                 report.leave_out(Problem(found.where, f"The project {project.name} has no task of this candidate."))
+                continue
+            if (label := ours.get((task, found.imported))) is not None:
+                _tell_ours(found, label, report)
                 continue
             person = way.people.find(found.person)
             if isinstance(person, str):
@@ -120,6 +125,24 @@ def _record_batch(project: Project, batch: Sequence[Found], way: Way, report: Re
             transaction.set_rollback(True)
     if way.only_looks:
         way.people.forget()
+
+
+def _ours(batch: Sequence[Found], tasks: dict[str, int]) -> dict[tuple[int, int | None], int]:
+    """Labels of answers that may have gone from here to Label Studio in a file, by their task and number there.
+
+    All that is left of one there is its number: its time is that of the import, its person whoever imported it.
+    """
+    imported = {tasks[one.candidate] for one in batch if one.imported and one.candidate in tasks}
+    rows = Annotation.objects.filter(task__in=imported).values_list("task", "pk", "label") if imported else ()
+    return {(task, number_of(pk)): label for task, pk, label in rows}
+
+
+def _tell_ours(found: Found, label: int, report: Report) -> None:
+    if found.label == label:
+        report.known += 1
+    else:
+        why = "It went from here to Label Studio and was changed there: what stands here was left as it is."
+        report.leave_out(Problem(found.where, why))
 
 
 def _tasks(project: Project, batch: Sequence[Found], way: Way, report: Report) -> dict[str, int]:

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.db import connection
+
+from annotation import statements
 from annotation.labelstudio import shape
 from annotation.labelstudio.recording import Report, Way, record
 from annotation.models import Project
@@ -65,7 +68,8 @@ def _sentences(address: str) -> Iterator[None]:
 
 def _mark(project: Project) -> str:
     """How the description begins: by this a second push finds what the first made."""
-    return f"Pushed from Adproof, project {project.pk}:"
+    # Another installation has a project of this number, too, but none made in the same second.
+    return f"Pushed from Adproof, project {project.pk} of {project.created_at:%Y-%m-%d %H:%M:%S}:"
 
 
 def push(
@@ -73,7 +77,7 @@ def push(
     remote: int | None = None, *, only_looks: bool = False, progress: Callable[[int], None] = lambda done: None,
 ) -> Pushed:  # fmt: skip
     """Put the open tasks that are not there yet into a Label Studio project, made if need be."""
-    with _sentences(address):
+    with _sentences(address), _one_at_a_time(project):
         if remote is None:
             remote = _made_before(client, project)
         made = remote is None
@@ -99,6 +103,20 @@ def push(
             sent += len(batch)
             progress(sent)
     return Pushed(remote or 0, made, sent, known)
+
+
+@contextmanager
+def _one_at_a_time(project: Project) -> Iterator[None]:
+    """Two pushes beside each other would both find nothing there, and send everything twice."""
+    key = [statements.PUSH_LOCK, project.pk]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", key)
+        if not cursor.fetchone()[0]:
+            raise RemoteError(f"{project.name} is being pushed just now: wait until that has ended.")
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", key)
 
 
 def _open_tasks(project: Project) -> Any:
@@ -141,6 +159,12 @@ def pull(
         client.projects.get(remote)
         way.people.known.update({row.id: row.email or "" for row in client.users.list()})
         return record(project, _rows(client, remote, progress), way)
+
+
+def people(client: Any, address: str) -> list[tuple[int, str]]:
+    """Number and e-mail address of everybody there."""
+    with _sentences(address):
+        return sorted((row.id, row.email or "") for row in client.users.list())
 
 
 def _rows(client: Any, remote: int, progress: Callable[[int], None]) -> Iterator[Any]:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 from xml.sax.saxutils import escape, quoteattr
 
 from django.conf import settings
@@ -91,14 +92,20 @@ def exported(project: Project, address: PictureAddress) -> Iterator[dict[str, An
 def _annotation(answer: Annotation) -> dict[str, Any]:
     person = answer.annotator
     return {
-        "id": answer.pk.int >> 65,  # Label Studio's ids are numbers; this one differs between exports, too
+        "id": number_of(answer.pk),
         "unique_id": str(answer.pk),
-        "completed_by": {"id": person.pk, "email": person.email or person.username + NO_ADDRESS},
+        # Label Studio keeps addresses in small letters and knows no others.
+        "completed_by": {"id": person.pk, "email": person.email.lower() or person.username + NO_ADDRESS},
         "lead_time": answer.seconds,
         "created_at": answer.created_at.isoformat(),
         "was_cancelled": False,
         "result": [result_of(answer.label)],
     }
+
+
+def number_of(pk: UUID) -> int:
+    """Label Studio's ids are numbers. An answer imported there keeps this one as its import_id, and no other sign."""
+    return pk.int >> 65
 
 
 def result_of(label: int) -> dict[str, Any]:

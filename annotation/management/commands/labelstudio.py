@@ -1,5 +1,6 @@
 import argparse
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from adproof.labels import TITLES, Label
 from annotation.labelstudio import reading, remote, shape
 from annotation.labelstudio.names import read_names
-from annotation.labelstudio.people import BadMap, People, read_map
+from annotation.labelstudio.people import BadMap, People, read_map, write_map
 from annotation.labelstudio.recording import Report, Way, record
 from annotation.models import Project
 
@@ -24,30 +25,34 @@ class Command(BaseCommand):
         pull = verbs.add_parser("pull", help="Bring the answers of a Label Studio project here.")
         write = verbs.add_parser("export-json", help="Write all tasks and answers as Label Studio's JSON.")
         read = verbs.add_parser("import-json", help="Bring the answers of Label Studio's JSON export here.")
+        people = verbs.add_parser("people", help="Write down who is there: a CSV file to complete and give to --map.")
         for verb in (push, pull, write, read):
             verb.add_argument("--project", default="", help="Its name here; default: the first.")
+        for verb in (push, pull, write, read, people):
             verb.add_argument("--dry-run", action="store_true", help="Only say what would happen.")
-        for verb in (push, pull):
+        for verb in (push, pull, people):
             verb.add_argument("--url", required=True, help=f"Of the server, like {DEFAULT_ADDRESS}.")
             verb.add_argument("--token-env", default="LS_TOKEN", help="The variable that holds the access token.")
+        for verb in (push, pull):
             verb.add_argument("--ls-project", type=int, help="Label Studio's number; default: the one pushed before.")
         for verb in (push, write):
             verb.add_argument("--embed", action="store_true", help="Put the pictures themselves into the tasks.")
             verb.add_argument("--pictures-at", default=shape.default_address(), help="Where this platform is reached.")
         for verb in (pull, read):
-            verb.add_argument("--map", type=Path, help="Who is who. CSV: label_studio,username.")
+            verb.add_argument("--map", type=Path, help="Who is who. CSV: label_studio,username and perhaps email.")
             verb.add_argument("--create-annotators", action="store_true", help="Make accounts for unknown people.")
             verb.add_argument("--add-tasks", action="store_true", help="Make tasks for candidates that have none.")
             verb.add_argument("--labels", type=Path, help="Labels of other names there. CSV: label_studio,label.")
             verb.add_argument("--control", default=shape.CONTROL, help="The name of its Choices; default: %(default)s.")
-        write.add_argument("file", type=Path)
+        for verb in (write, people):
+            verb.add_argument("file", type=Path)
         read.add_argument("file", type=Path)
         read.add_argument("--url", default=DEFAULT_ADDRESS, help="The server it comes from: ids are told apart by it.")
 
     def handle(self, **options: Any) -> None:
-        project = _project(options["project"])
+        whose = [_project(options["project"])] if "project" in options else []
         try:
-            getattr(self, options["verb"].replace("-", "_"))(project, options)
+            getattr(self, options["verb"].replace("-", "_"))(*whose, options)
         except (BadMap, reading.BadFile, remote.RemoteError) as error:
             raise CommandError(str(error)) from error
 
@@ -87,6 +92,18 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"{options['file']} can't be read: {error}") from error
 
+    def people(self, options: dict[str, Any]) -> None:
+        client = remote.connect(options["url"], _token(options))
+        everybody = remote.people(client, options["url"])
+        if options["dry_run"]:
+            self.stdout.write(f"Would write {len(everybody)} people to {options['file']}.")
+            return
+        try:
+            there, here = write_map(options["file"], everybody)
+        except OSError as error:
+            raise CommandError(f"{options['file']} can't be written: {error}") from error
+        self.stdout.write(f"{there} people, {here} with an account here: {options['file']}. Complete it for --map.")
+
     def _say(self, report: Report, way: Way) -> None:
         for problem in report.problems:
             self.stderr.write(f"{problem.where}: {problem.why}")
@@ -96,6 +113,11 @@ class Command(BaseCommand):
             self.stderr.write(f"{why} {count} answers left out.")
         if any(why.startswith("Nobody here") for why in report.strangers):
             self.stderr.write("Say who they are in a file (--map), or make accounts for them (--create-annotators).")
+        if any(re.match(r"Nobody here is \d", why) for why in report.strangers):
+            self.stderr.write(
+                "Label Studio's export names people by number: `manage.py labelstudio people who.csv --url ...` asks "
+                "its server who they are; then add --map who.csv."
+            )
         if report.surplus:
             tasks = ", ".join(map(str, report.surplus_tasks[:20])) + (" ..." if report.surplus > 20 else "")
             self.stdout.write(f"{report.surplus} came after their task was full (kept, not counted): {tasks}")
@@ -137,9 +159,10 @@ def _pictures(options: dict[str, Any]) -> shape.PictureAddress:
 
 
 def _way(options: dict[str, Any]) -> Way:
+    mapped, known = read_map(options["map"]) if options["map"] else ({}, {})
     return Way(
         options["url"],
-        People(read_map(options["map"]) if options["map"] else {}, creates=options["create_annotators"]),
+        People(mapped, creates=options["create_annotators"], known=known),
         reading.Names(options["control"], read_names(options["labels"]) if options["labels"] else {}),
         adds_tasks=options["add_tasks"],
         only_looks=options["dry_run"],
