@@ -6,7 +6,7 @@ CONSTRAINTS := requirements/constraints-$(if $(GPU),gpu,cpu).txt
 STAMP := $(VENV)/.installed-$(if $(GPU),gpu,cpu)
 QUIET_THREADS := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0
 
-.PHONY: run test loop setup bridge check lock clean
+.PHONY: run test loop setup bridge labelstudio-server check lock clean
 run: setup
 	@$(BIN)/python manage.py up
 
@@ -38,6 +38,17 @@ $(BRIDGE)/.installed: pyproject.toml requirements/constraints-labelstudio.txt
 	@echo "Installing (about 1 minute and 0.8 GB the first time) ..."
 	@$(BRIDGE)/bin/python -m pip install --quiet --upgrade 'pip>=26' setuptools
 	@$(BRIDGE)/bin/python -m pip install --quiet -c requirements/constraints-labelstudio.txt -e '.[labelstudio]'
+	@touch $@
+
+# A Label Studio of the version that the tests speak to, for them and for trying the bridge out.
+LABELSTUDIO := .venv-labelstudio-server
+labelstudio-server: $(LABELSTUDIO)/.installed
+
+$(LABELSTUDIO)/.installed: requirements/constraints-labelstudio-server.txt
+	@test -x $(LABELSTUDIO)/bin/python || $(PYTHON) -m venv $(LABELSTUDIO)
+	@echo "Installing Label Studio (about 2 minutes and 1 GB the first time) ..."
+	@$(LABELSTUDIO)/bin/python -m pip install --quiet --upgrade 'pip>=26'
+	@$(LABELSTUDIO)/bin/python -m pip install --quiet -c $< label-studio
 	@touch $@
 
 # Fast checks: style, types, directions of import, and the tests that take seconds.
