@@ -7,6 +7,7 @@ the tables; the locks here (statements.py) only keep people from running into th
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -19,16 +20,21 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from annotation import assist, statements
+from annotation import assist, prepared, statements
 from annotation.consensus import Tally, Vote, known_label, tally
-from annotation.models import Annotation, Consensus, Flag, Handout, Project, SentBack, Skip, Slot, Task
+from annotation.models import Annotation, Consensus, Flag, Project, QueuePlace, SentBack, Skip, Slot, Task
 from generation.actions import flag_unsuitable
 from generation.models import Product
 
 STANDING, SURPLUS, UNDONE = Annotation.State.STANDING, Annotation.State.SURPLUS, Annotation.State.UNDONE
 FLAGGED = "Flagged at the desk"
 SENT_BACK_DAYS = 7  # how long a task that was sent back waits for its annotator
-COUNT_AT_MOST = 300  # of what is left for somebody: more is "300+"
+COUNT_AT_MOST = 50  # of what is left for somebody: more is "50+"
+# How many takeable tasks of the queue's head are looked at: enough to count what is left behind a lease; where others
+# hold all of them at this moment, further and further.
+WINDOWS = (COUNT_AT_MOST + 10, COUNT_AT_MOST + 50, 1000, 10_000)
+PLACE_KEPT = timedelta(minutes=5)
+_FROM_THE_HEAD = (-math.inf, -1.0)
 _CHUNK = 1000
 
 
@@ -100,65 +106,98 @@ def add_tasks(project: Project, picks: Iterable[Pick], round_number: int = 0) ->
 # --- leases
 
 
-def lease(user: Any, project: Project, count: int, now: datetime | None = None) -> list[Slot]:
+@dataclass(frozen=True)
+class Leased:
+    """A task held for somebody, with what their desk shows."""
+
+    slot_id: int
+    task_id: int
+    candidate_id: int
+    lease_until: datetime
+    image_sha256: str
+    depth_sha256: str
+    saliency_sha256: str
+    image_scale: float
+    prompt_text: str
+    product_id: int
+    product_title: str
+    product_description: str
+    product_sha256: str
+    comment: str | None  # of the reviewer who sent it back to them
+
+
+@dataclass(frozen=True)
+class Taken:
+    tasks: list[Leased]
+    left: int  # how many more they could take, counted up to COUNT_AT_MOST
+
+
+def lease(user: Any, project: Project, count: int, now: datetime | None = None) -> list[Leased]:
+    """As `take`, without what is left."""
+    return take(user, project, count, now).tasks
+
+
+def take(user: Any, project: Project, count: int, now: datetime | None = None) -> Taken:
     """Up to `count` tasks this person has not judged, held for them for the project's lease time.
 
-    First what reviewers sent back to them (`slot.comment` says what about), then the queue in its order with gold
-    mixed in at random places. Each slot comes with its task, candidate and product loaded. Empty when the project
-    is paused or nothing is left.
+    First what reviewers sent back to them (`comment` says what about), then the queue in its order with gold mixed in
+    at random places. None when the project is paused or nothing is left.
     """
     if project.is_paused or count < 1:
-        return []
+        return Taken([], 0)
     now = now or timezone.now()
     values = {
         "lock": statements.PERSON_LOCK, "person": user.pk, "project": project.pk, "now": now,
-        "until": now + timedelta(minutes=project.lease_minutes),
+        "until": now + timedelta(minutes=project.lease_minutes), "fresh": now - PLACE_KEPT,
     }  # fmt: skip
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(statements.LOCK_PERSON, values)
-        cursor.execute(statements.LEASE_SENT_BACK, {**values, "count": count})
-        back = cursor.fetchone()[0]
-        count -= len(back)
-        gold = _lease_gold(cursor, user, project, values, count)
-        queued = _lease_queued(cursor, values, count - len(gold))
-    if not (back or gold or queued):
-        return []
-    rows = Slot.objects.filter(pk__in=[*back, *gold, *queued]).select_related("task__candidate__product")
-    by_id = {slot.pk: slot for slot in rows.order_by("-task__priority", "task__tie")}
-    first = [by_id[pk] for pk in back if pk in by_id]
-    order = [slot for pk, slot in by_id.items() if pk not in back and pk not in gold]
-    for pk in gold:
-        if pk in by_id:
-            order.insert(random.randint(0, len(order)), by_id[pk])
-    _attach_comments(user, first)
-    return first + order
+    with transaction.atomic():
+        with prepared.together():
+            prepared.run(statements.LOCK_PERSON, values)
+            sent_back = prepared.run(statements.LEASE_SENT_BACK, {**values, "count": count})
+            known = prepared.run(statements.READ_PLACE, values)
+        back, place = sent_back.fetchone()[0], known.fetchone()
+        wanted = count - len(back)
+        gold_wanted = sum(random.random() * 100 < project.gold_percent for _ in range(wanted))
+        queued, left = _lease_queued(values, wanted - gold_wanted, place)
+        gold: list[int] = []
+        # Where the queue has nothing else, it would be known as gold.
+        if gold_wanted and (queued or left):
+            gold = prepared.run(statements.LEASE_GOLD, {**values, "count": gold_wanted}).fetchone()[0]
+            if len(gold) < gold_wanted and left:
+                more, left = _lease_queued(values, gold_wanted - len(gold), place)
+                queued += more
+        if not (back or gold or queued):
+            return Taken([], left)
+        rows = prepared.run(statements.READ_LEASED, {**values, "slots": [*back, *gold, *queued]})
+        tasks = [Leased(*row) for row in rows]
+    first = [task for task in tasks if task.slot_id in back]
+    mixed = [task for task in tasks if task.slot_id not in back and task.slot_id not in gold]
+    for task in tasks:
+        if task.slot_id in gold:
+            mixed.insert(random.randint(0, len(mixed)), task)
+    return Taken(first + mixed, left)
 
 
-def _lease_queued(cursor: Any, values: dict[str, Any], count: int) -> list[int]:
+def _lease_queued(
+    values: dict[str, Any], count: int, place: tuple[float, float] | None
+) -> tuple[list[int], int]:
+    """Slots of the queue, in its order, and how many tasks are left behind them."""
+    rank, tie = place or _FROM_THE_HEAD
     # Others may be taking the head of the queue at this moment: then look further down.
-    for window in (count + 64, 8 * count + 512, 64 * count + 4096) if count > 0 else ():
-        cursor.execute(statements.LEASE, {**values, "count": count, "window": window})
-        seen, ids = cursor.fetchone()
-        if ids or not seen:
-            return ids
-    return []
-
-
-def _lease_gold(cursor: Any, user: Any, project: Project, values: dict[str, Any], count: int) -> list[int]:
-    """Gold for its share of `count` tasks; none when the queue has nothing else, for then it would be known as gold."""
-    wanted = sum(random.random() * 100 < project.gold_percent for _ in range(count))
-    if not wanted or not count_left(user, project, most=1, now=values["now"]):
-        return []
-    cursor.execute(statements.LEASE_GOLD, {**values, "count": wanted})
-    return cursor.fetchone()[0]
-
-
-def _attach_comments(user: Any, slots: Sequence[Slot]) -> None:
-    if slots:
-        rows = SentBack.objects.filter(annotator=user, task_id__in=[slot.task_id for slot in slots], answered_at=None)
-        comments = dict(rows.values_list("task_id", "comment"))
-        for slot in slots:
-            slot.comment = comments.get(slot.task_id)
+    windows = WINDOWS[0 if count <= 10 else 1 :]
+    for window in windows:
+        found = prepared.run(statements.lease(window), {**values, "count": count, "rank": rank, "tie": tie})
+        seen, slots, first_rank, first_tie, passed = found.fetchone()
+        if slots or not seen or not count:
+            break
+    if place and seen < windows[0]:
+        # Near the end: what was passed before this place may be free again.
+        QueuePlace.objects.filter(annotator=values["person"], project=values["project"]).delete()
+        more, left = _lease_queued(values, count - len(slots), None)
+        return slots + more, left
+    if passed >= statements.PASSED_AT_MOST:
+        prepared.run(statements.KEEP_PLACE, {**values, "rank": first_rank, "tie": first_tie})
+    return slots, min(seen - len(slots), COUNT_AT_MOST)
 
 
 def renew(user: Any, task_ids: Sequence[int], now: datetime | None = None) -> list[int]:
@@ -178,6 +217,7 @@ def release(user: Any, task_ids: Sequence[int]) -> int:
     What a reviewer sent back stays this person's, and is shown to them again.
     """
     with transaction.atomic():
+        QueuePlace.objects.filter(annotator=user).delete()
         back = SentBack.objects.filter(annotator=user, task_id__in=task_ids, answered_at=None)
         kept = list(back.values_list("task_id", flat=True))
         if kept:
@@ -195,16 +235,15 @@ def _give_up(user: Any, task: Task, now: datetime) -> None:
 
 def count_left(user: Any, project: Project, most: int = COUNT_AT_MOST, now: datetime | None = None) -> int:
     """Tasks this person could still take, counted up to `most`."""
-    values = {"person": user.pk, "project": project.pk, "now": now or timezone.now(), "window": most}
+    values = {"person": user.pk, "project": project.pk, "now": now or timezone.now()}
     with connection.cursor() as cursor:
-        cursor.execute(statements.COUNT_LEFT, values)
+        cursor.execute(statements.count_left(most), values)
         return cursor.fetchone()[0]
 
 
-def left_to_tell(user: Any, project: Project, now: datetime | None = None) -> int:
+def left_to_tell(left: int, project: Project) -> int:
     """What the annotator is told is left. Where gold is mixed in, rounded up to tens, so that a count which does not
     fall with the task handed out gives no gold away."""
-    left = count_left(user, project, now=now)
     return -(-left // 10) * 10 if project.gold_percent else left
 
 
@@ -266,40 +305,41 @@ def save_annotations(
 
 
 def _save(user: Any, answers: Sequence[Answer], project_id: int | None, now: datetime) -> list[Outcome]:
-    with transaction.atomic(), connection.cursor() as cursor:
-        desk = _read_desk(cursor, user.pk, answers, now)
+    with transaction.atomic():
+        desk = _read_desk(user.pk, answers, now)
         writes = _Writes()
         outcomes = [_judge(user.pk, answer, desk, writes, project_id) for answer in answers]
         if writes.answers:
-            _write(cursor, user.pk, desk, writes, now)
+            _write(user.pk, desk, writes, now)
     return outcomes
 
 
-def _read_desk(cursor: Any, person: int, answers: Sequence[Answer], now: datetime) -> _Desk:
-    task_ids, ids = list({answer.task for answer in answers}), [answer.id for answer in answers]
-    values = {"lock": statements.PERSON_LOCK, "person": person, "tasks": task_ids, "ids": ids, "now": now}
-    cursor.execute(statements.LOCK_TASKS, values)
-    tasks = {row[0]: _TaskRow(*row) for row in cursor.fetchall()}
+def _read_desk(person: int, answers: Sequence[Answer], now: datetime) -> _Desk:
+    values = {
+        "lock": statements.PERSON_LOCK, "person": person, "now": now,
+        "tasks": list({answer.task for answer in answers}), "ids": [answer.id for answer in answers],
+    }  # fmt: skip
+    with prepared.together():
+        locked = prepared.run(statements.LOCK_TASKS, values)
+        # Statements of their own, so that they see what others committed before we got the locks.
+        given = prepared.run(statements.READ_ANNOTATIONS, values)
+        slots = prepared.run(statements.LOCK_SLOTS, values)
+        handed = prepared.run(statements.READ_HANDED, values)
+    tasks = {row[0]: _TaskRow(*row) for row in locked}
     desk = _Desk(tasks, {}, set(), defaultdict(list), defaultdict(int), {}, defaultdict(list))
-    # A new statement, so that it sees what others committed before we got the locks.
-    cursor.execute(statements.READ_ANNOTATIONS, {**values, "candidates": [task.candidate for task in tasks.values()]})
-    for annotation, task, candidate, annotator, label, seconds, state in cursor.fetchall():
+    for annotation, task, candidate, annotator, label, seconds, state in given:
         desk.known[annotation] = (task, annotator, label, seconds, state)
         if annotator == person and state in (STANDING, SURPLUS):
             desk.answered.add(task)
         if state == STANDING:
             desk.votes[candidate].append((annotator, label))
             desk.standing[task] += 1
-    cursor.execute(statements.LOCK_SLOTS, values)
-    for slot, task, annotator in cursor.fetchall():
+    for slot, task, annotator in slots:
         if annotator == person:
             desk.own_slot[task] = slot
         else:
             desk.free_slots[task].append(slot)
-    without = [task for task in tasks if task not in desk.own_slot]
-    if without:
-        handed = Handout.objects.filter(annotator_id=person, task_id__in=without)
-        desk.handed = set(handed.values_list("task_id", flat=True))
+    desk.handed = {task for (task,) in handed}
     return desk
 
 
@@ -381,12 +421,12 @@ def _refuse(answer: Answer, message: str) -> Outcome:
     return Outcome(answer.id, answer.task, "refused", message)
 
 
-def _write(cursor: Any, person: int, desk: _Desk, writes: _Writes, now: datetime) -> None:
+def _write(person: int, desk: _Desk, writes: _Writes, now: datetime) -> None:
     answers = [answer for answer, _ in writes.answers]
     tasks = [desk.tasks[answer.task] for answer in answers]
     touched = [desk.tasks[task] for task in sorted(writes.touched)]
     tallies = [tally(row.candidate, desk.votes[row.candidate], row.overlap, known=row.known) for row in touched]
-    cursor.execute(
+    prepared.run(
         statements.WRITE_ANSWERS,
         {
             "person": person,

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from django.db.models import QuerySet
 from django.http import HttpResponseBase
-from django.urls import reverse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
@@ -21,8 +18,8 @@ from rest_framework.response import Response
 
 from accounts.roles import may
 from adproof.labels import LABELS
-from annotation import actions, assist, desk_keys, own_figures, serializers
-from annotation.models import Annotation, DeskSettings, Project, Slot
+from annotation import actions, desk_keys, own_figures, payload, serializers
+from annotation.models import DeskSettings, Project
 from generation.pictures import picture as serve_picture
 
 S = TypeVar("S", bound=serializers.Strict)
@@ -97,65 +94,8 @@ def lease(request: Request) -> Response:
     if project is None:
         raise NotFound("There is no such project.")
     now = timezone.now()
-    slots = actions.lease(request.user, project, asked["count"], now)
-    left = actions.left_to_tell(request.user, project, now)
-    verdicts = assist.verdicts_to_show([slot.task.candidate_id for slot in slots]) if project.assists else {}
-    today_from = max(asked.get("today_from", _midnight(now)), now - timedelta(days=1))
-    return Response(
-        {
-            "tasks": [
-                {
-                    **_task(slot, project, "desk-picture" if request.auth else "picture"),
-                    "verdict": verdicts.get(slot.task.candidate_id),
-                }
-                for slot in slots
-            ],
-            "state": "ok" if slots else _why_empty(project),
-            "left": left,
-            "done_today": _done_since(request.user, today_from).count(),
-            "lease_minutes": project.lease_minutes,
-            "guidelines_version": project.guidelines_version,
-            "asks_details": project.asks_details,
-        }
-    )
-
-
-def _midnight(now: datetime) -> datetime:
-    return now.replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def _why_empty(project: Project) -> str:
-    if project.is_paused:
-        return "paused"
-    return "empty" if project.tasks.exists() else "not_ready"
-
-
-def _done_since(user: Any, since: Any) -> QuerySet[Annotation]:
-    return Annotation.objects.filter(annotator=user, created_at__gte=since).exclude(state=Annotation.State.UNDONE)
-
-
-def _task(slot: Slot, project: Project, url_name: str) -> dict[str, Any]:
-    candidate = slot.task.candidate
-    product = candidate.product
-    return {
-        "task": slot.task_id,
-        "lease_until": slot.lease_until,
-        "pictures": {
-            "generated": _picture(candidate.image_sha256, url_name),
-            "product": _picture(product.image_sha256, url_name),
-            "depth": _picture(candidate.depth_sha256, url_name),
-            "saliency": _picture(candidate.saliency_sha256, url_name),
-            "thumbnail": reverse("thumbnail", args=[384, candidate.image_sha256]),
-        },
-        "product": {"id": product.pk, "title": product.title, "description": product.description},
-        "image_scale": candidate.image_scale,
-        "prompt": candidate.prompt_text if project.shows_prompt else None,
-        "comment": getattr(slot, "comment", None),
-    }
-
-
-def _picture(sha256: str, url_name: str) -> str | None:
-    return reverse(url_name, args=[sha256]) if sha256 else None
+    given = payload.lease(request.user, project, asked["count"], now, asked.get("today_from"), token=bool(request.auth))
+    return Response(given)
 
 
 @extend_schema(
@@ -196,13 +136,7 @@ def picture(request: Request, sha256: str) -> HttpResponseBase:
 def annotations(request: Request) -> Response:
     given = _read(serializers.AnswersIn, request)
     outcomes = actions.save_annotations(request.user, given["annotations"], project_id=given.get("project"))
-    return Response(
-        {
-            "results": [
-                {"id": str(row.id), "task": row.task, "status": row.status, "message": row.message} for row in outcomes
-            ]
-        }
-    )
+    return Response(payload.results(outcomes))
 
 
 @extend_schema(

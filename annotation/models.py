@@ -14,7 +14,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q, Value
 from django.utils import timezone
 
 from adproof.labels import LABELS, TITLES
@@ -142,21 +142,45 @@ class Task(models.Model):
             models.CheckConstraint(condition=Q(overlap__gte=1, overlap__lte=9), name="task_overlap_in_range"),
         ]
         indexes = [
-            # Two indexes: with "team is null" as a key Postgres would not know that the rest is in order.
+            # Two indexes: with "team is null" as a key Postgres would not know that the rest is in order. Both rise, so
+            # that one comparison, (rank, tie) >= (a, b), finds a place in them (statements.py).
             models.Index(
-                fields=["project", "-priority", "tie"], condition=Q(is_open=True, team=None), name="task_queue"
+                "project", F("priority") * Value(-1), "tie", condition=Q(is_open=True, team=None), name="task_queue"
             ),
             models.Index(
-                fields=["project", "team", "-priority", "tie"],
-                condition=Q(is_open=True, team__isnull=False),
-                name="task_queue_of_team",
-            ),
+                "project", "team", F("priority") * Value(-1), "tie",
+                condition=Q(is_open=True, team__isnull=False), name="task_queue_of_team",
+            ),  # fmt: skip
             models.Index(fields=["project", "id"], condition=Q(is_gold=True), name="task_gold"),
             models.Index(fields=["project", "round_number"], name="task_round"),
         ]
 
     def __str__(self) -> str:
         return f"task {self.pk}"
+
+
+class QueuePlace(models.Model):
+    """Where in everybody's queue of a project the tasks that this person may take begin.
+
+    Kept only when many open tasks before it are none of theirs, so that somebody who works alone does not walk past
+    everything they have answered. Forgotten after some minutes, when they give tasks back, or when something more
+    urgent than `head_rank` comes.
+    """
+
+    annotator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False
+    )
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+")
+    head_rank = models.FloatField()  # of the first open task at that time; the rank is minus the priority
+    rank = models.FloatField()
+    tie = models.FloatField()
+    set_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["annotator", "project"], name="queue_place_once")]
+
+    def __str__(self) -> str:
+        return f"{self.annotator_id} in {self.project_id}"
 
 
 class Gold(models.Model):
@@ -460,7 +484,7 @@ class Pair(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["project", "first", "second"], name="pair_once"),
-            models.CheckConstraint(condition=Q(first__lt=models.F("second")), name="pair_ordered"),
+            models.CheckConstraint(condition=Q(first__lt=F("second")), name="pair_ordered"),
             models.CheckConstraint(condition=Q(overlap__gte=1, overlap__lte=9), name="pair_overlap_in_range"),
         ]
         indexes = [models.Index(fields=["project", "tie"], condition=Q(is_open=True), name="pair_queue")]

@@ -4,11 +4,17 @@ Order of locks, everywhere: the person (advisory), then candidates by id, then s
 two calls of one person, or two answers on one candidate, come one after the other.
 """
 
+from functools import cache
+
 # First key of the advisory locks, so that ours differ from anybody else's in this database.
 PERSON_LOCK = 0x0AD9
 PUSH_LOCK = 0x0ADA  # of a project to Label Studio
 
-LOCK_PERSON = "SELECT pg_advisory_xact_lock(%(lock)s, %(person)s)"
+WHO = """
+    SELECT u.id, u.role, u.is_active, u.is_superuser FROM authtoken_token k JOIN accounts_user u ON u.id = k.user_id
+    WHERE k.key = %(token)s"""
+
+LOCK_PERSON = "SELECT pg_advisory_xact_lock(%(lock)s::int, %(person)s::int)"
 
 # A slot this person may take: not filled, free or lapsed, and no other slot of the task is theirs.
 _TAKEABLE = """
@@ -17,6 +23,9 @@ _TAKEABLE = """
         SELECT 1 FROM annotation_slot mine
         WHERE mine.task_id = t.id AND mine.annotator_id = %(person)s AND mine.id <> s.id
     )"""
+
+# The order of the queue, as its indexes have it: (rank, tie), both rising.
+_RANK = "(t.priority * -1)"
 
 # LATERAL with LIMIT 1 and not EXISTS: that one may become a hash over all slots, however few tasks are wanted.
 _WANTED = f"""
@@ -27,22 +36,35 @@ _WANTED = f"""
     WHERE t.project_id = %(project)s AND t.is_open AND NOT p.unsuitable
       AND NOT EXISTS (SELECT 1 FROM annotation_skip k WHERE k.task_id = t.id AND k.annotator_id = %(person)s)"""
 
-# The heads of the queues that this person may take from: everybody's, and that of each of their teams. Each is read in
-# the order of its own index, so a million tasks reserved for others cost nothing.
-_HEADS = f"""
-    (SELECT t.id, t.priority, t.tie {_WANTED} AND t.team_id IS NULL
-     ORDER BY t.priority DESC, t.tie LIMIT %(window)s)
+
+def _heads(window: int, after: str = "") -> str:
+    """The heads of the queues that this person may take from: everybody's, and that of each of their teams. Each is
+    read in the order of its own index, so a million tasks reserved for others cost nothing."""
+    return f"""
+    (SELECT t.id, {_RANK} AS rank, t.tie, t.team_id {_WANTED} AND t.team_id IS NULL {after}
+     ORDER BY {_RANK}, t.tie LIMIT {window})
     UNION ALL
     (SELECT head.* FROM annotation_team_members member CROSS JOIN LATERAL (
-        SELECT t.id, t.priority, t.tie {_WANTED} AND t.team_id = member.team_id
-        ORDER BY t.priority DESC, t.tie LIMIT %(window)s
+        SELECT t.id, {_RANK} AS rank, t.tie, t.team_id {_WANTED} AND t.team_id = member.team_id
+        ORDER BY {_RANK}, t.tie LIMIT {window}
      ) head WHERE member.user_id = %(person)s)"""
 
-# `wanted` reads the head of the queue without a lock; only then are slots locked, one of each task, in queue order,
-# and no more than asked for. (Locking while sorting could lock the whole queue.)
-LEASE = f"""
-    WITH wanted AS MATERIALIZED (
-        SELECT id FROM ({_HEADS}) head ORDER BY priority DESC, tie LIMIT %(window)s
+
+_AFTER = f"AND ({_RANK}, t.tie) >= (%(rank)s::float8, %(tie)s::float8)"
+PASSED_AT_MOST = 200
+
+
+@cache
+def lease(window: int) -> str:
+    """`wanted` reads the head of the queue, from the person's place in it, without a lock; only then are slots locked,
+    one of each task, in queue order, and no more than asked for. (Locking while sorting could lock the whole queue.)
+
+    The window stands in the text: a plan for any LIMIT is no walk along the index. Returns one row: tasks seen, slots
+    taken, where the first task of everybody's queue was (rank, tie), and how many open tasks were passed before it.
+    """
+    return f"""
+    WITH heads AS MATERIALIZED ({_heads(window, _AFTER)}), wanted AS MATERIALIZED (
+        SELECT id, rank, tie FROM heads ORDER BY rank, tie LIMIT {window}
     ), locked AS MATERIALIZED (
         SELECT s.id, s.task_id FROM wanted t CROSS JOIN LATERAL (
             SELECT s.id, s.task_id FROM annotation_slot s WHERE {_TAKEABLE}
@@ -54,10 +76,56 @@ LEASE = f"""
     ), handed AS (
         INSERT INTO annotation_handout (task_id, annotator_id, first_at)
         SELECT task_id, %(person)s, %(now)s FROM locked ON CONFLICT DO NOTHING
+    ), first AS MATERIALIZED (
+        SELECT rank, tie FROM heads WHERE team_id IS NULL ORDER BY rank, tie LIMIT 1
     )
-    SELECT (SELECT count(*) FROM wanted), coalesce(array_agg(id), '{{}}') FROM taken"""
+    SELECT (SELECT count(*) FROM wanted), (SELECT coalesce(array_agg(id), '{{}}') FROM taken),
+        (SELECT rank FROM first), (SELECT tie FROM first),
+        (SELECT count(*) FROM (
+            SELECT 1 FROM annotation_task t
+            WHERE t.project_id = %(project)s AND t.is_open AND t.team_id IS NULL {_AFTER}
+              AND ({_RANK}, t.tie) < ((SELECT rank FROM first), (SELECT tie FROM first))
+            LIMIT {PASSED_AT_MOST}
+         ) passed)"""
 
-COUNT_LEFT = f"SELECT count(*) FROM (SELECT 1 FROM ({_HEADS}) head LIMIT %(window)s) counted"
+
+@cache
+def count_left(window: int) -> str:
+    return f"SELECT count(*) FROM (SELECT 1 FROM ({_heads(window)}) head LIMIT {window}) counted"
+
+
+# Where this person's tasks begin, unless something more urgent has come since, or it is too long ago.
+READ_PLACE = f"""
+    SELECT place.rank, place.tie FROM annotation_queueplace place
+    WHERE place.annotator_id = %(person)s AND place.project_id = %(project)s AND place.set_at > %(fresh)s
+      AND place.head_rank <= (
+        SELECT {_RANK} FROM annotation_task t WHERE t.project_id = %(project)s AND t.is_open AND t.team_id IS NULL
+        ORDER BY {_RANK}, t.tie LIMIT 1
+      )"""
+
+KEEP_PLACE = f"""
+    INSERT INTO annotation_queueplace (annotator_id, project_id, head_rank, rank, tie, set_at)
+    SELECT %(person)s, %(project)s, {_RANK}, %(rank)s::float8, %(tie)s::float8, %(now)s
+    FROM annotation_task t WHERE t.project_id = %(project)s AND t.is_open AND t.team_id IS NULL
+    ORDER BY {_RANK}, t.tie LIMIT 1
+    ON CONFLICT (annotator_id, project_id) DO UPDATE SET
+        head_rank = excluded.head_rank, rank = excluded.rank, tie = excluded.tie, set_at = excluded.set_at"""
+
+COUNT_DONE = """
+    SELECT count(*) FROM annotation_annotation
+    WHERE annotator_id = %(person)s AND created_at >= %(since)s AND state <> 'undone'"""
+
+# What the desk shows of slots, in the order of the queue.
+READ_LEASED = f"""
+    SELECT s.id, s.task_id, t.candidate_id, s.lease_until, c.image_sha256, c.depth_sha256, c.saliency_sha256,
+        c.image_scale, c.prompt_text, p.id, p.title, p.description, p.image_sha256, b.comment
+    FROM annotation_slot s
+    JOIN annotation_task t ON t.id = s.task_id
+    JOIN generation_candidate c ON c.id = t.candidate_id
+    JOIN generation_product p ON p.id = c.product_id
+    LEFT JOIN annotation_sentback b
+        ON b.task_id = s.task_id AND b.annotator_id = %(person)s AND b.answered_at IS NULL
+    WHERE s.id = ANY(%(slots)s::bigint[]) ORDER BY {_RANK}, t.tie"""
 
 # Gold that this person has not been given yet, at random. Never more than one of a task, each in a slot of their own:
 # an own or free one, else a new one. (Others' lapsed slots stay theirs, so that a late answer counts as well.)
@@ -133,7 +201,7 @@ ADD_SLOTS = """
     ON CONFLICT DO NOTHING"""
 
 LOCK_TASKS = """
-    WITH person AS MATERIALIZED (SELECT pg_advisory_xact_lock(%(lock)s, %(person)s))
+    WITH person AS MATERIALIZED (SELECT pg_advisory_xact_lock(%(lock)s::int, %(person)s::int))
     SELECT t.id, t.project_id, t.candidate_id, t.overlap, project.guidelines_version, project.shows_prompt,
         project.agree_at_least, project.overlap_most, t.is_gold,
         (SELECT g.label FROM annotation_task known JOIN annotation_gold g ON g.task_id = known.id
@@ -142,17 +210,24 @@ LOCK_TASKS = """
     FROM person, annotation_task t
     JOIN annotation_project project ON project.id = t.project_id
     JOIN generation_candidate c ON c.id = t.candidate_id
-    WHERE t.id = ANY(%(tasks)s)
+    WHERE t.id = ANY(%(tasks)s::bigint[])
     ORDER BY t.candidate_id FOR NO KEY UPDATE OF c"""
 
+# Every answer on the candidates of these tasks, and those that have one of these ids already.
 READ_ANNOTATIONS = """
     SELECT id, task_id, candidate_id, annotator_id, label, seconds, state FROM annotation_annotation
-    WHERE candidate_id = ANY(%(candidates)s) OR id = ANY(%(ids)s)"""
+    WHERE candidate_id = ANY(ARRAY(SELECT candidate_id FROM annotation_task WHERE id = ANY(%(tasks)s::bigint[])))
+    UNION
+    SELECT id, task_id, candidate_id, annotator_id, label, seconds, state FROM annotation_annotation
+    WHERE id = ANY(%(ids)s::uuid[])"""
+
+READ_HANDED = """
+    SELECT task_id FROM annotation_handout WHERE task_id = ANY(%(tasks)s::bigint[]) AND annotator_id = %(person)s"""
 
 # Own slots, and those that are free for whoever comes late.
 LOCK_SLOTS = """
     SELECT id, task_id, annotator_id FROM annotation_slot
-    WHERE task_id = ANY(%(tasks)s) AND NOT is_filled
+    WHERE task_id = ANY(%(tasks)s::bigint[]) AND NOT is_filled
       AND (annotator_id = %(person)s OR lease_until IS NULL OR lease_until < %(now)s)
     ORDER BY id FOR UPDATE"""
 
@@ -194,14 +269,14 @@ WRITE_ANSWERS = f"""
              AS given (id, task, candidate, label, seconds, state, guidelines, shown, details)
     ), filled AS (
         UPDATE annotation_slot SET annotator_id = %(person)s, lease_until = NULL, is_filled = true
-        WHERE id = ANY(%(slots)s)
+        WHERE id = ANY(%(slots)s::bigint[])
     ), closed AS (
-        UPDATE annotation_task SET is_open = false WHERE id = ANY(%(closing)s)
+        UPDATE annotation_task SET is_open = false WHERE id = ANY(%(closing)s::bigint[])
     ), looked_again AS (
         UPDATE annotation_sentback SET answered_at = %(now)s
-        WHERE annotator_id = %(person)s AND task_id = ANY(%(tasks)s) AND answered_at IS NULL
+        WHERE annotator_id = %(person)s AND task_id = ANY(%(tasks)s::bigint[]) AND answered_at IS NULL
     ), raised AS (
-        UPDATE annotation_task SET overlap = overlap + 1 WHERE id = ANY(%(raising)s) RETURNING id, overlap
+        UPDATE annotation_task SET overlap = overlap + 1 WHERE id = ANY(%(raising)s::bigint[]) RETURNING id, overlap
     ), one_more AS (
         INSERT INTO annotation_slot (task_id, number, is_filled) SELECT id, overlap - 1, false FROM raised
     )

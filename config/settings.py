@@ -61,6 +61,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "annotation.express.Express",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -99,6 +100,13 @@ DATABASES["default"]["OPTIONS"]["pool"] = {
     "max_size": env.number("DATABASE_POOL", 16, least=2),
     "timeout": 10,
 }
+# Only for the statements of annotation.prepared; Django itself prepares none. Poolers between us and PostgreSQL that
+# hand every transaction another connection must know prepared statements (PgBouncer from 1.21), or: 0.
+if env.flag("DATABASE_PREPARES", True):
+    _options = DATABASES["default"]["OPTIONS"]
+    _options["prepare_threshold"] = 0
+    # One plan for all values: planning costs more than executing, and each statement has one good plan.
+    _options["options"] = f"{_options.get('options', '')} -c plan_cache_mode=force_generic_plan".strip()
 if env.flag("ADPROOF_TESTING", False):
     # The tests' database is there already (config.testing), and everything uses that one, the broker too.
     DATABASES["default"]["TEST"] = {"NAME": DATABASES["default"]["NAME"]}
@@ -167,7 +175,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["config.parsing.Json"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "UNAUTHENTICATED_USER": None,
 }

@@ -65,3 +65,17 @@ def candidate(number=0, of=None, **values) -> Candidate:
 
 def candidates(n, **values) -> list[Candidate]:
     return [candidate(number, **values) for number in range(n)]
+
+
+def many_candidates(n) -> list[Candidate]:
+    """Of one product, with the pictures of one: thousands in a second."""
+    first = candidate(0)
+    others = [
+        Candidate(
+            product=first.product, prompt=first.prompt, generator=first.generator, prompt_text=first.prompt_text,
+            image_scale=0.5, seed=number, draw=uuid.uuid4(), key=f"{number:064x}", image_sha256=first.image_sha256,
+            depth_sha256=first.depth_sha256, saliency_sha256=first.saliency_sha256,
+        )
+        for number in range(1, n)
+    ]  # fmt: skip
+    return [first, *Candidate.objects.bulk_create(others)]

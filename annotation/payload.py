@@ -1,0 +1,79 @@
+"""What the desk's two busiest endpoints answer, as plain values ready for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+from django.urls import reverse
+
+from annotation import actions, assist, prepared, statements
+from annotation.actions import Leased, Outcome
+from annotation.models import Project
+
+_SHA256 = "0" * 64
+THUMBNAIL_PX = 384
+
+
+def lease(
+    user: Any, project: Project, count: int, now: datetime, today_from: datetime | None, *, token: bool
+) -> dict[str, Any]:
+    """Take tasks, and say everything that the desk shows. token: the client has no session for the pictures."""
+    taken = actions.take(user, project, count, now)
+    verdicts = assist.verdicts_to_show([task.candidate_id for task in taken.tasks]) if project.assists else {}
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    since = max(today_from or midnight, now - timedelta(days=1))
+    done = prepared.run(statements.COUNT_DONE, {"person": user.pk, "since": since}).fetchone()
+    return {
+        "tasks": [
+            {**_task(task, project, token), "verdict": verdicts.get(task.candidate_id)} for task in taken.tasks
+        ],
+        "state": "ok" if taken.tasks else _why_empty(project),
+        "left": actions.left_to_tell(taken.left, project),
+        "done_today": done[0],
+        "lease_minutes": project.lease_minutes,
+        "guidelines_version": project.guidelines_version,
+        "asks_details": project.asks_details,
+    }
+
+
+def results(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    rows = [{"id": str(row.id), "task": row.task, "status": row.status, "message": row.message} for row in outcomes]
+    return {"results": rows}
+
+
+def _why_empty(project: Project) -> str:
+    if project.is_paused:
+        return "paused"
+    return "empty" if project.tasks.exists() else "not_ready"
+
+
+def _task(task: Leased, project: Project, token: bool) -> dict[str, Any]:
+    name = "desk-picture" if token else "picture"
+    return {
+        "task": task.task_id,
+        "lease_until": task.lease_until.isoformat(),
+        "pictures": {
+            "generated": _address(task.image_sha256, name),
+            "product": _address(task.product_sha256, name),
+            "depth": _address(task.depth_sha256, name),
+            "saliency": _address(task.saliency_sha256, name),
+            "thumbnail": _address(task.image_sha256, "thumbnail", THUMBNAIL_PX),
+        },
+        "product": {"id": task.product_id, "title": task.product_title, "description": task.product_description},
+        "image_scale": task.image_scale,
+        "prompt": task.prompt_text if project.shows_prompt else None,
+        "comment": task.comment,
+    }
+
+
+def _address(sha256: str, name: str, *args: int) -> str | None:
+    return _pattern(name, *args).replace(_SHA256, sha256) if sha256 else None
+
+
+@cache
+def _pattern(name: str, *args: int) -> str:
+    """Looking an address up fifty times a lease costs more than the lease."""
+    return reverse(name, args=[*args, _SHA256])
