@@ -13,8 +13,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotation import pair_actions, pair_serializers, serializers
-from annotation.api import _ID, _REFUSED, MayLabel, _midnight, _picture, _read, _refusals
+from annotation.api import _ID, _REFUSED, MayLabel, _read, _refusals
 from annotation.models import PairSlot, Preference, Project
+from annotation.payload import address, midnight
 
 
 @extend_schema(
@@ -35,7 +36,7 @@ def lease(request: Request) -> Response:
         raise NotFound("There is no such project.")
     now = timezone.now()
     slots = pair_actions.lease(request.user, project, asked["count"], now)
-    since = max(asked.get("today_from", _midnight(now)), now - timedelta(days=1))
+    since = max(asked.get("today_from", midnight(now)), now - timedelta(days=1))
     done = Preference.objects.filter(annotator=request.user, created_at__gte=since, is_undone=False)
     url_name = "desk-picture" if request.auth else "picture"
     return Response(
@@ -63,9 +64,9 @@ def _pair(slot: PairSlot, url_name: str) -> dict[str, Any]:
         "pair": slot.pair_id,
         "lease_until": slot.lease_until,
         "pictures": {
-            "left": _picture(left.image_sha256, url_name),
-            "right": _picture(right.image_sha256, url_name),
-            "product": _picture(product.image_sha256, url_name),
+            "left": address(left.image_sha256, url_name),
+            "right": address(right.image_sha256, url_name),
+            "product": address(product.image_sha256, url_name),
         },
         "product": {"id": product.pk, "title": product.title, "description": product.description},
     }

@@ -23,8 +23,7 @@ def lease(
     """Take tasks, and say everything that the desk shows. token: the client has no session for the pictures."""
     taken = actions.take(user, project, count, now)
     verdicts = assist.verdicts_to_show([task.candidate_id for task in taken.tasks]) if project.assists else {}
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    since = max(today_from or midnight, now - timedelta(days=1))
+    since = max(today_from or midnight(now), now - timedelta(days=1))
     done = prepared.run(statements.COUNT_DONE, {"person": user.pk, "since": since}).fetchone()
     return {
         "tasks": [
@@ -37,6 +36,10 @@ def lease(
         "guidelines_version": project.guidelines_version,
         "asks_details": project.asks_details,
     }
+
+
+def midnight(now: datetime) -> datetime:
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def results(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -56,11 +59,11 @@ def _task(task: Leased, project: Project, token: bool) -> dict[str, Any]:
         "task": task.task_id,
         "lease_until": task.lease_until.isoformat(),
         "pictures": {
-            "generated": _address(task.image_sha256, name),
-            "product": _address(task.product_sha256, name),
-            "depth": _address(task.depth_sha256, name),
-            "saliency": _address(task.saliency_sha256, name),
-            "thumbnail": _address(task.image_sha256, "thumbnail", THUMBNAIL_PX),
+            "generated": address(task.image_sha256, name),
+            "product": address(task.product_sha256, name),
+            "depth": address(task.depth_sha256, name),
+            "saliency": address(task.saliency_sha256, name),
+            "thumbnail": address(task.image_sha256, "thumbnail", THUMBNAIL_PX),
         },
         "product": {"id": task.product_id, "title": task.product_title, "description": task.product_description},
         "image_scale": task.image_scale,
@@ -69,7 +72,7 @@ def _task(task: Leased, project: Project, token: bool) -> dict[str, Any]:
     }
 
 
-def _address(sha256: str, name: str, *args: int) -> str | None:
+def address(sha256: str, name: str, *args: int) -> str | None:
     return _pattern(name, *args).replace(_SHA256, sha256) if sha256 else None
 
 

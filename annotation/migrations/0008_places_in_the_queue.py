@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotation', '0006_sentback_shown_until'),
+        ('annotation', '0007_pairs_handed_out'),
         ('generation', '0001_first'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
