@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotation', '0007_pairs_handed_out'),
+        ('annotation', '0008_team_of_named_people'),
         ('generation', '0001_first'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
