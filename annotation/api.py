@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from django.http import HttpResponseBase
@@ -261,5 +262,5 @@ def me(request: Request) -> Response:
     asked = serializers.MeIn(data=request.query_params)
     asked.is_valid(raise_exception=True)
     now = timezone.now()
-    since = max(asked.validated_data.get("today_from", _midnight(now)), now - timedelta(days=1))
+    since = max(asked.validated_data.get("today_from", payload.midnight(now)), now - timedelta(days=1))
     return Response(own_figures.own_figures(request.user.pk, since, now))
