@@ -26,6 +26,7 @@ PARTS_SHOWN = 64
 EVENTS_SHOWN = 100
 LOG_TAIL_BYTES = 24_000
 CURVE_POINTS = 400
+FIGURES_IN_A_TILE = 12
 
 
 def may_steer(user: Any, run: Run) -> bool:
@@ -71,6 +72,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "events": run.events.order_by("-pk")[:EVENTS_SHOWN],
         "problems": run.import_problems.order_by("pk")[:EVENTS_SHOWN],
         "facts": {name: value for name, value in run.params.items() if isinstance(value, (str, int, float))},
+        "result": _figures(run.result or {}),
         "may_steer": may_steer(request.user, run),
         "has_metrics": not run.is_finished or run.metrics.exists(),
     }
@@ -79,6 +81,19 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     if run.is_finished:
         return HttpResponseStopPolling(render_to_string("runs/run.html#live", context, request=request))
     return render(request, "runs/run.html#live", context)
+
+
+def _figures(result: dict[str, Any]) -> dict[str, Any]:
+    """What fits into a tile. The tables that a run leaves for pages of their own (people, hours, pairs) do not."""
+
+    def is_plain(value: Any) -> bool:
+        return not isinstance(value, (dict, list))
+
+    def fits(value: Any) -> bool:
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        return len(inner) <= FIGURES_IN_A_TILE and all(map(is_plain, inner))
+
+    return {name: value for name, value in result.items() if fits(value)}
 
 
 def _tail(run: Run) -> str:

@@ -88,6 +88,8 @@ class House:
             "labels/snapshots/": self.snapshot.pk,
             "labels/snapshots/<int:pk>/": "priority",
             "quality/": "annotators",
+            "quality/annotators/": people["alice"].pk,
+            "quality/annotators/<int:pk>/": "pace",
             "review/": self.disputed.candidate_id,
             "grid/": self.snapshot.pk,
             "datasets/": self.version.pk,

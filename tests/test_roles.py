@@ -65,6 +65,10 @@ quality               see_quality      GET
 quality-refit         see_quality      POST
 quality-fit           see_quality      GET
 quality-table         see_quality      GET
+quality-ask-on        manage_tasks     POST
+annotators            see_quality      GET
+annotator             see_quality      GET
+annotator-table       see_quality      GET
 review                review           GET
 review-history        review           GET
 review-history-table  review           GET
@@ -177,6 +181,7 @@ def bodies(house):
         "filter_save": {"name": "Mine", "label": "1"},
         "snapshot_make": {"state": "answered"},
         "snapshot_act": {"project": house.project.pk, "priority": "2", "sure": "yes"},
+        "quality-ask-on": {"most": "50"},
         "desk-lease": {"project": house.project.pk, "count": 1},
         "desk-annotations": {"annotations": [{"id": "6f1c9d1e-9f0b-4a57-8f6e-0d5f3f8f2a11", "task": task, "label": 1, "seconds": 2}]},
         "desk-renew": {"tasks": [task]},
