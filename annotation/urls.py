@@ -6,6 +6,7 @@ from annotation import (
     gold_views,
     grid_views,
     manage_views,
+    pair_views,
     quality_views,
     queue_views,
     review_views,
@@ -15,6 +16,7 @@ from annotation import (
 
 urlpatterns = [
     path("desk/", views.desk, name="desk"),
+    path("pairs/", pair_views.pairs, name="pairs"),
     path("guidelines/", views.guidelines, name="guidelines"),
     path("projects/", manage_views.projects, name="projects"),
     path("projects/new/", manage_views.project_create, name="project_create"),

@@ -28,6 +28,7 @@ SECTIONS: list[tuple[Place, list[Place]]] = [
     ),
     (Place("Candidates", "candidates", "see_candidates", ("candidate", "generate")), []),
     (Place("Label", "desk", "label"), []),
+    (Place("Pairs", "pairs", "label"), []),
     (
         Place("Quality", "quality", "see_quality"),
         [

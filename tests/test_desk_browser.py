@@ -229,6 +229,18 @@ class TestUndo:
         wait_saved(page)
         assert list(Annotation.objects.values_list("label", flat=True)) == [0]
 
+    def test_of_the_last_one_there_was(self, desk, project):
+        fill(project, 1)
+        page = desk()
+        page.keyboard.press("1")
+        page.wait_for_selector("text=All done for now")
+        wait_saved(page)
+        page.keyboard.press("u")
+        page.wait_for_selector(".has-task")
+        page.wait_for_timeout(500)
+        page.keyboard.press("3")
+        eventually(page, lambda: list(Annotation.objects.standing().values_list("label", flat=True)) == [2])
+
     def test_of_one_after_the_other_and_after_a_reload(self, desk, project):
         fill(project, 6)
         page = desk()

@@ -35,6 +35,7 @@ candidates            see_candidates   GET
 candidate             see_candidates   GET
 generate              generate         GET POST
 desk                  label            GET
+pairs                 label            GET
 guidelines            label            GET
 projects              see_quality      GET
 project               see_quality      GET POST:manage_tasks

@@ -168,8 +168,10 @@ const actions = {
     if (current) queue.putFirst({ ...current, marked: details.given() });
     queue.putFirst(action.shown);
     panel.announce("Taken back. Label it again.");
-    queue.load(queue.tasks[0]).then(() => {
-      advance();
+    const back = queue.tasks[0];
+    queue.load(back).then(() => {
+      // From an empty screen the queue itself has shown it by now.
+      if (current !== back) advance();
       numbers();
     });
   },

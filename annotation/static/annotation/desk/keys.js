@@ -1,6 +1,6 @@
 // One key, one action, wherever the focus is. Which key does what is the person's own choice (dialog: own_keys.js).
 
-const HELD = new Set(["before"]);
+const HELD = new Set(["before", "swap"]);
 const ARROWS = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 export class Keys {
