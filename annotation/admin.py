@@ -4,7 +4,6 @@ from django.contrib import admin
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
-from annotation.guidelines import record_guidelines
 from annotation.models import Annotation, AnnotatorQuality, Consensus, Flag, Project, Task
 
 
@@ -28,15 +27,8 @@ class ProjectAdmin(ModelAdmin):
     list_display = ["name", "overlap", "agree_at_least", "lease_minutes", "shows_prompt", "is_paused", "created_at"]
     list_filter = ["is_paused"]
     search_fields = ["name"]
-    readonly_fields = ["created_at"]
-
-    def save_model(self, request: HttpRequest, obj: Project, form: Any, change: bool) -> None:
-        new_text = not change or "guidelines" in form.changed_data
-        if change and new_text:
-            obj.guidelines_version += 1
-        super().save_model(request, obj, form, change)
-        if new_text:
-            record_guidelines(obj, request.user)
+    # The guidelines have an editor, which keeps their versions.
+    readonly_fields = ["guidelines", "guidelines_version", "created_at"]
 
 
 @admin.register(Task)

@@ -20,7 +20,7 @@ from adproof.labels import LABELS
 from annotation import bulk, label_browser
 from annotation.bulk_forms import FORMS, BulkForm
 from annotation.label_filter import BadFilter, LabelFilter
-from annotation.models import SavedFilter, Snapshot
+from annotation.models import Project, SavedFilter, Snapshot
 from annotation.tables import safe
 from generation.models import Candidate
 
@@ -48,7 +48,7 @@ def labels(request: HttpRequest) -> HttpResponse:
     if found is None:
         context["problem"] = context["problem"] or form.problem()
     else:
-        context["page"] = found
+        context["page"], context["example_of"] = found, _example_project(request, form)
         if found.after:
             context["more_url"] = f"{request.path}?{urlencode({**form.query, 'after': found.after})}"
     if request.htmx and found is not None:
@@ -60,6 +60,16 @@ def labels(request: HttpRequest) -> HttpResponse:
     shared = SavedFilter.objects.filter(is_shared=True).exclude(owner=request.user).select_related("owner")
     context["saved"] = [_link(row, request) for row in [*mine, *shared.order_by("name", "pk")[:MOST_FILTERS]]]
     return render(request, "annotation/labels.html", context, status=200 if found is not None else 400)
+
+
+def _example_project(request: HttpRequest, form: LabelFilter) -> Project | None:
+    """The project whose guidelines a picture may become an example of: the one filtered by, or the only one."""
+    if not request.user.may("manage_tasks"):
+        return None
+    if chosen := form.cleaned_data.get("project"):
+        return chosen
+    projects = list(Project.objects.order_by("pk")[:2])
+    return projects[0] if len(projects) == 1 else None
 
 
 def _link(row: SavedFilter, request: HttpRequest) -> dict[str, Any]:

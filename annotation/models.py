@@ -90,6 +90,10 @@ class Guidelines(models.Model):
     def __str__(self) -> str:
         return f"{self.project}, version {self.version}"
 
+    @property
+    def example_count(self) -> int:
+        return sum(map(len, self.examples.values()))
+
 
 class Team(models.Model):
     """People of one skill, or a few named ones: tasks reserved for a team go to its members only."""

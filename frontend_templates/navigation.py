@@ -38,7 +38,12 @@ SECTIONS: list[tuple[Place, list[Place]]] = [
             Place("Grid", "grid-new", "review", ("grid",)),
             Place("Decisions", "review-history", "review"),
             Place("Labels", "labels", "see_quality", ("snapshot", "snapshot_act")),
-            Place("Projects", "projects", "see_quality", ("project", "project_create", "gold", "queue")),
+            Place(
+                "Projects",
+                "projects",
+                "see_quality",
+                ("project", "project_create", "gold", "queue", "guidelines_edit", "guidelines_version"),
+            ),
             Place("Teams", "teams", "manage_tasks", ("team", "team_create")),
         ],
     ),

@@ -81,6 +81,7 @@ class House:
             "generators/": build.generator().pk,
             "candidates/": self.candidate.pk,
             "projects/": self.project.pk,
+            "projects/<int:pk>/guidelines/": 1,
             "projects/<int:pk>/queue/": "order",
             "teams/": self.team.pk,
             "projects/<int:pk>/gold/": self.gold.pk,

@@ -42,6 +42,9 @@ project               see_quality      GET POST:manage_tasks
 project_create        manage_tasks     GET POST
 project_pause         manage_tasks     POST
 project_ask_on        manage_tasks     POST
+guidelines_edit       manage_tasks     GET POST
+guidelines_version    manage_tasks     GET
+guidelines_restore    manage_tasks     POST
 queue                 manage_tasks     GET
 queue_change          manage_tasks     POST
 teams                 manage_tasks     GET
@@ -174,6 +177,8 @@ def bodies(house):
         "login": {"username": "alice", "password": "a-long-password"},
         "product_unsuitable": {"reason": "cut off"},
         "project_pause": {"pause": "1"},
+        "guidelines_edit": {"text": "Look twice.", "based_on": "1"},
+        "guidelines_restore": {"based_on": "1"},
         "queue_change": {"rule": "constant", "priority": "2", "sure": "yes"},
         "gold_add": {"candidate": house.candidate.pk, "label": "1"},
         "gold_take": {"candidate": house.candidate.pk},
