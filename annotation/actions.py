@@ -200,6 +200,12 @@ def _lease_queued(
     return slots, min(seen - len(slots), COUNT_AT_MOST)
 
 
+def forget_places(project_id: int | None = None) -> None:
+    """The order of a queue (or of all) has changed, or tasks came back to it: everybody begins at its head again."""
+    places = QueuePlace.objects.all()
+    (places if project_id is None else places.filter(project=project_id)).delete()
+
+
 def renew(user: Any, task_ids: Sequence[int], now: datetime | None = None) -> list[int]:
     """Hold these leases for longer; returns the tasks still held (not those that went to others)."""
     now = now or timezone.now()

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from annotation.actions import Pick, add_tasks
+from annotation.actions import Pick, add_tasks, forget_places
 from annotation.gold import Known, make_gold
 from annotation.models import Consensus, Project, Slot, Snapshot, Task, Team
 from generation.models import Candidate
@@ -159,6 +159,8 @@ def do(action: str, ids: Sequence[int], wish: Wish) -> Report:
     """One chunk, wholly or not at all."""
     with transaction.atomic():
         report = ACTIONS[action](ids, wish)
+        if report.done:
+            forget_places(wish.project.pk)
     report.left_out = +report.left_out
     return report
 

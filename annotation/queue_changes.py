@@ -21,6 +21,7 @@ from django.db import connection, transaction
 from django.db.models import Max
 
 from annotation import assist
+from annotation.actions import forget_places
 from annotation.models import Project, Task, Team
 from generation.models import Candidate
 from runs.actions import start_run
@@ -169,6 +170,7 @@ def work(
                 break
             time.sleep(_TRY_AGAIN_S)
             ids = _matching(which, place.after, end, among=left)
+    forget_places(which.project)
     return place
 
 

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 from django.db import OperationalError, connections, transaction
+from django.utils import timezone
 
 from accounts.models import User
 from annotation import bulk, queue_changes
 from annotation.actions import Answer, Pick, add_tasks, lease, save_annotations, undo
 from annotation.gold import Known, make_gold
-from annotation.models import Annotation, Project, Slot, Task, Team
+from annotation.models import Annotation, Project, QueuePlace, Slot, Task, Team
 from annotation.queue_changes import Busy, How, Which, reprioritise, work
 from generation.models import Candidate
 from runs.context import RunContext, StopRequested
@@ -102,6 +103,27 @@ class TestRules:
         how = How(rule, priority=3, seed=5, newest=100)
         work(Which(project.pk), how)
         assert work(Which(project.pk), how).changed == 0
+
+
+class TestPlaces:
+    """Somebody's place in the queue belongs to the order it was kept in."""
+
+    @pytest.fixture
+    def place(self, project, people):
+        rows = tasks_of(project, 4)
+        QueuePlace.objects.create(
+            annotator=people["alice"], project=project, head_rank=-3, rank=-0.5, tie=0, set_at=timezone.now()
+        )
+        return rows
+
+    def test_a_new_order_is_everybodys_at_once(self, project, people, place):
+        work(Which(project.pk), How("shuffle", seed=4))
+        first = Task.objects.order_by("-priority", "tie").first()
+        assert [slot.task_id for slot in lease(people["alice"], project, 1)] == [first.pk]
+
+    def test_so_is_what_a_bulk_action_changes(self, project, people, place):
+        bulk.do("priority", [place[0].candidate_id], bulk.Wish(project, priority=2.5))
+        assert not QueuePlace.objects.exists()
 
 
 class TestWhich:
