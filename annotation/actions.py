@@ -10,7 +10,7 @@ import json
 import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -150,26 +150,23 @@ def take(user: Any, project: Project, count: int, now: datetime | None = None) -
         "lock": statements.PERSON_LOCK, "person": user.pk, "project": project.pk, "now": now,
         "until": now + timedelta(minutes=project.lease_minutes), "fresh": now - PLACE_KEPT,
     }  # fmt: skip
-    with transaction.atomic():
-        with prepared.together():
-            prepared.run(statements.LOCK_PERSON, values)
-            sent_back = prepared.run(statements.LEASE_SENT_BACK, {**values, "count": count})
-            known = prepared.run(statements.READ_PLACE, values)
-        back, place = sent_back.fetchone()[0], known.fetchone()
+    with prepared.trips() as trip:
+        _, sent_back, known = trip.run(
+            statements.LOCK_PERSON, statements.LEASE_SENT_BACK, statements.READ_PLACE, values={**values, "count": count}
+        )
+        back, place = sent_back[0][0], (known or [None])[0]
         wanted = count - len(back)
         gold_wanted = sum(random.random() * 100 < project.gold_percent for _ in range(wanted))
-        queued, left = _lease_queued(values, wanted - gold_wanted, place)
+        queued, left = _lease_queued(trip, values, wanted - gold_wanted, place)
         gold: list[int] = []
         # Where the queue has nothing else, it would be known as gold.
         if gold_wanted and (queued or left):
-            gold = prepared.run(statements.LEASE_GOLD, {**values, "count": gold_wanted}).fetchone()[0]
+            [[(gold,)]] = trip.run(statements.LEASE_GOLD, values={**values, "count": gold_wanted})
             if len(gold) < gold_wanted and left:
-                more, left = _lease_queued(values, gold_wanted - len(gold), place)
+                more, left = _lease_queued(trip, values, gold_wanted - len(gold), place)
                 queued += more
-        if not (back or gold or queued):
-            return Taken([], left)
-        rows = prepared.run(statements.READ_LEASED, {**values, "slots": [*back, *gold, *queued]})
-        tasks = [Leased(*row) for row in rows]
+        [rows] = trip.run(statements.READ_LEASED, values={**values, "slots": [*back, *gold, *queued]}, last=True)
+    tasks = [Leased(*row) for row in rows]
     first = [task for task in tasks if task.slot_id in back]
     mixed = [task for task in tasks if task.slot_id not in back and task.slot_id not in gold]
     for task in tasks:
@@ -179,24 +176,24 @@ def take(user: Any, project: Project, count: int, now: datetime | None = None) -
 
 
 def _lease_queued(
-    values: dict[str, Any], count: int, place: tuple[float, float] | None
+    trip: prepared.Trips, values: dict[str, Any], count: int, place: tuple[float, float] | None
 ) -> tuple[list[int], int]:
     """Slots of the queue, in its order, and how many tasks are left behind them."""
     rank, tie = place or _FROM_THE_HEAD
     # Others may be taking the head of the queue at this moment: then look further down.
     windows = WINDOWS[0 if count <= 10 else 1 :]
     for window in windows:
-        found = prepared.run(statements.lease(window), {**values, "count": count, "rank": rank, "tie": tie})
-        seen, slots, first_rank, first_tie, passed = found.fetchone()
+        [[found]] = trip.run(statements.lease(window), values={**values, "count": count, "rank": rank, "tie": tie})
+        seen, slots, first_rank, first_tie, passed = found
         if slots or not seen or not count:
             break
     if place and seen < windows[0]:
         # Near the end: what was passed before this place may be free again.
         QueuePlace.objects.filter(annotator=values["person"], project=values["project"]).delete()
-        more, left = _lease_queued(values, count - len(slots), None)
+        more, left = _lease_queued(trip, values, count - len(slots), None)
         return slots + more, left
     if passed >= statements.PASSED_AT_MOST:
-        prepared.run(statements.KEEP_PLACE, {**values, "rank": first_rank, "tie": first_tie})
+        trip.run(statements.KEEP_PLACE, values={**values, "rank": first_rank, "tie": first_tie})
     return slots, min(seen - len(slots), COUNT_AT_MOST)
 
 
@@ -293,44 +290,67 @@ class _Writes:
     touched: set[int] = field(default_factory=set)  # tasks whose candidate's consensus changes
 
 
+class Unproven(Exception):
+    """The caller's proof does not hold; nothing was stored."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Something that must hold, asked in the same round trip that takes the locks."""
+
+    statement: str
+    values: dict[str, Any]
+    holds: Callable[[prepared.Rows], bool]
+
+
 def save_annotations(
-    user: Any, answers: Sequence[Answer], *, project_id: int | None = None, now: datetime | None = None
+    user: Any,
+    answers: Sequence[Answer],
+    *,
+    project_id: int | None = None,
+    now: datetime | None = None,
+    proof: Proof | None = None,
 ) -> list[Outcome]:
     """Store labels; one outcome per answer, in order. An answer sent again gives the same outcome.
 
     Refused: an id used for another answer, a task that does not exist, is of another project or was never
     handed to this person, a second answer to one task. After the lease lapsed an answer is taken if a slot is
-    still free, else kept as surplus.
+    still free, else kept as surplus. Raises Unproven.
     """
     now = now or timezone.now()
     try:
-        return _save(user, answers, project_id, now)
+        return _save(user, answers, project_id, now, proof)
     except IntegrityError:
         # Somebody used one of these ids between our look and our write: now it can be seen.
-        return _save(user, answers, project_id, now)
+        return _save(user, answers, project_id, now, proof)
 
 
-def _save(user: Any, answers: Sequence[Answer], project_id: int | None, now: datetime) -> list[Outcome]:
-    with transaction.atomic():
-        desk = _read_desk(user.pk, answers, now)
+def _save(
+    user: Any, answers: Sequence[Answer], project_id: int | None, now: datetime, proof: Proof | None
+) -> list[Outcome]:
+    with prepared.trips() as trip:
+        desk = _read_desk(trip, user.pk, answers, now, proof)
         writes = _Writes()
         outcomes = [_judge(user.pk, answer, desk, writes, project_id) for answer in answers]
         if writes.answers:
-            _write(user.pk, desk, writes, now)
+            _write(trip, user.pk, desk, writes, now)
     return outcomes
 
 
-def _read_desk(person: int, answers: Sequence[Answer], now: datetime) -> _Desk:
+def _read_desk(
+    trip: prepared.Trips, person: int, answers: Sequence[Answer], now: datetime, proof: Proof | None
+) -> _Desk:
     values = {
         "lock": statements.PERSON_LOCK, "person": person, "now": now,
         "tasks": list({answer.task for answer in answers}), "ids": [answer.id for answer in answers],
     }  # fmt: skip
-    with prepared.together():
-        locked = prepared.run(statements.LOCK_TASKS, values)
-        # Statements of their own, so that they see what others committed before we got the locks.
-        given = prepared.run(statements.READ_ANNOTATIONS, values)
-        slots = prepared.run(statements.LOCK_SLOTS, values)
-        handed = prepared.run(statements.READ_HANDED, values)
+    # Each statement sees what others committed before it, and so before we got the locks.
+    locked, given, slots, handed, *proven = trip.run(
+        statements.LOCK_TASKS, statements.READ_ANNOTATIONS, statements.LOCK_SLOTS, statements.READ_HANDED,
+        *([proof.statement] if proof else []), values={**values, **(proof.values if proof else {})},
+    )  # fmt: skip
+    if proof and not proof.holds(*proven):
+        raise Unproven
     tasks = {row[0]: _TaskRow(*row) for row in locked}
     desk = _Desk(tasks, {}, set(), defaultdict(list), defaultdict(int), {}, defaultdict(list))
     for annotation, task, candidate, annotator, label, seconds, state in given:
@@ -427,14 +447,14 @@ def _refuse(answer: Answer, message: str) -> Outcome:
     return Outcome(answer.id, answer.task, "refused", message)
 
 
-def _write(person: int, desk: _Desk, writes: _Writes, now: datetime) -> None:
+def _write(trip: prepared.Trips, person: int, desk: _Desk, writes: _Writes, now: datetime) -> None:
     answers = [answer for answer, _ in writes.answers]
     tasks = [desk.tasks[answer.task] for answer in answers]
     touched = [desk.tasks[task] for task in sorted(writes.touched)]
     tallies = [tally(row.candidate, desk.votes[row.candidate], row.overlap, known=row.known) for row in touched]
-    prepared.run(
+    trip.run(
         statements.WRITE_ANSWERS,
-        {
+        values={
             "person": person,
             "now": now,
             "ids": [answer.id for answer in answers],
@@ -453,6 +473,7 @@ def _write(person: int, desk: _Desk, writes: _Writes, now: datetime) -> None:
             "raising": writes.raising,
             **consensus_columns(tallies),
         },
+        last=True,
     )
 
 

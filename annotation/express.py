@@ -43,6 +43,11 @@ class Person:
     is_authenticated: bool = True
 
 
+# Whose token it is; whether it still is, and what they may do, is asked with every call.
+_people: dict[str, int] = {}
+_PEOPLE_KEPT = 10_000
+
+
 class Express:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -52,18 +57,23 @@ class Express:
         if call is not None and request.method == "POST":
             try:
                 found = _answer(call, request)
-            except (Error, OSError) as error:
+            except (Error, OSError, actions.Unproven) as error:
                 # Nothing was stored, and both calls may be made again: the long way says what is wrong.
                 _LOG.info("%s the long way: %s", request.path_info, error)
                 found = None
             if found is not None:
-                response = HttpResponse(json.dumps(found).encode(), content_type="application/json")
-                response["X-Content-Type-Options"] = "nosniff"
-                return response
+                return _response(json.dumps(found).encode())
         return self.get_response(request)
 
 
-def _answer(call: Callable[[Person, Any], dict[str, Any] | None], request: HttpRequest) -> dict[str, Any] | None:
+def _response(body: bytes) -> HttpResponse:
+    headers = {"Content-Length": str(len(body)), "X-Content-Type-Options": "nosniff"}
+    return HttpResponse(body, content_type="application/json", headers=headers)
+
+
+def _answer(
+    call: Callable[[str, HttpRequest, Any], dict[str, Any] | None], request: HttpRequest
+) -> dict[str, Any] | None:
     scheme = request.META.get("HTTP_AUTHORIZATION", "")
     if not scheme.startswith(_SCHEME) or request.META.get("CONTENT_TYPE") != "application/json":
         return None
@@ -71,21 +81,15 @@ def _answer(call: Callable[[Person, Any], dict[str, Any] | None], request: HttpR
         body = json.loads(request.body)
     except (ValueError, RecursionError):
         return None
-    person = _who(scheme.removeprefix(_SCHEME))
-    meant = request.META.get("HTTP_X_DESK_PERSON")
-    if person is None or not may(person, "label") or (meant and meant != str(person.pk)):
-        return None
-    return call(person, body) if isinstance(body, dict) else None
+    return call(scheme.removeprefix(_SCHEME), request, body) if isinstance(body, dict) else None
 
 
-def _who(token: str) -> Person | None:
-    row = prepared.run(statements.WHO, {"token": token}).fetchone()
-    return Person(*row) if row else None
-
-
-def _lease(person: Person, body: dict[str, Any]) -> dict[str, Any] | None:
+def _lease(token: str, request: HttpRequest, body: dict[str, Any]) -> dict[str, Any] | None:
     number, count = body.get("project"), body.get("count", 10)
     if not body.keys() <= {"project", "count"} or not _whole(number, 1, MOST) or not _whole(count, 1, MAX_LEASE):
+        return None
+    person = _who(token)
+    if not _may_label(person, request):
         return None
     project = Project.objects.filter(pk=number).first()
     if project is None or project.assists:
@@ -93,7 +97,7 @@ def _lease(person: Person, body: dict[str, Any]) -> dict[str, Any] | None:
     return payload.lease(person, project, count, timezone.now(), None, token=True)
 
 
-def _annotations(person: Person, body: dict[str, Any]) -> dict[str, Any] | None:
+def _annotations(token: str, request: HttpRequest, body: dict[str, Any]) -> dict[str, Any] | None:
     given, project = body.get("annotations"), body.get("project")
     if not body.keys() <= {"annotations", "project"} or not isinstance(given, list):
         return None
@@ -102,7 +106,36 @@ def _annotations(person: Person, body: dict[str, Any]) -> dict[str, Any] | None:
     answers = [_plain(one) for one in given]
     if None in answers:
         return None
-    return payload.results(actions.save_annotations(person, answers, project_id=project))
+    number = _people.get(token) or getattr(_who(token), "pk", None)
+    if number is None:
+        return None
+
+    def holds(rows: prepared.Rows) -> bool:
+        person = _person(rows)
+        return person is not None and person.pk == number and _may_label(person, request)
+
+    proof = actions.Proof(statements.WHO, {"token": token}, holds)
+    meant = Person(number, "", True, False)
+    return payload.results(actions.save_annotations(meant, answers, project_id=project, proof=proof))
+
+
+def _who(token: str) -> Person | None:
+    [rows] = prepared.run(statements.WHO, values={"token": token})
+    person = _person(rows)
+    if person:
+        if len(_people) >= _PEOPLE_KEPT:
+            _people.clear()
+        _people[token] = person.pk
+    return person
+
+
+def _person(rows: prepared.Rows) -> Person | None:
+    return Person(*rows[0]) if rows else None
+
+
+def _may_label(person: Person | None, request: HttpRequest) -> bool:
+    meant = request.META.get("HTTP_X_DESK_PERSON")
+    return person is not None and may(person, "label") and (not meant or meant == str(person.pk))
 
 
 def _plain(given: Any) -> Answer | None:

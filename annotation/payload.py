@@ -24,14 +24,14 @@ def lease(
     taken = actions.take(user, project, count, now)
     verdicts = assist.verdicts_to_show([task.candidate_id for task in taken.tasks]) if project.assists else {}
     since = max(today_from or midnight(now), now - timedelta(days=1))
-    done = prepared.run(statements.COUNT_DONE, {"person": user.pk, "since": since}).fetchone()
+    [[(done,)]] = prepared.run(statements.COUNT_DONE, values={"person": user.pk, "since": since})
     return {
         "tasks": [
             {**_task(task, project, token), "verdict": verdicts.get(task.candidate_id)} for task in taken.tasks
         ],
         "state": "ok" if taken.tasks else _why_empty(project),
         "left": actions.left_to_tell(taken.left, project),
-        "done_today": done[0],
+        "done_today": done,
         "lease_minutes": project.lease_minutes,
         "guidelines_version": project.guidelines_version,
         "asks_details": project.asks_details,

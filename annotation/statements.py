@@ -10,6 +10,17 @@ from functools import cache
 PERSON_LOCK = 0x0AD9
 PUSH_LOCK = 0x0ADA  # of a project to Label Studio
 
+# The types of all values by their names, for preparing (prepared.py).
+TYPES = {
+    "person": "bigint", "project": "bigint", "lock": "bigint", "token": "text", "count": "bigint", "rank": "float8",
+    "tie": "float8", "now": "timestamptz", "until": "timestamptz", "fresh": "timestamptz", "since": "timestamptz",
+    "tasks": "bigint[]", "ids": "uuid[]", "slots": "bigint[]", "closing": "bigint[]", "raising": "bigint[]",
+    "candidates": "bigint[]", "labels": "smallint[]", "seconds": "float8[]", "states": "text[]", "guidelines": "int[]",
+    "shown": "text[]", "details": "text[]", "c_candidates": "bigint[]", "c_labels": "smallint[]",
+    "c_posteriors": "text[]", "c_methods": "text[]", "c_votes": "smallint[]", "c_agreements": "float8[]",
+    "c_complete": "boolean[]", "c_activelab": "float8[]", "c_crowdlab": "float8[]",
+}  # fmt: skip
+
 WHO = """
     SELECT u.id, u.role, u.is_active, u.is_superuser FROM authtoken_token k JOIN accounts_user u ON u.id = k.user_id
     WHERE k.key = %(token)s"""

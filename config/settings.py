@@ -100,11 +100,11 @@ DATABASES["default"]["OPTIONS"]["pool"] = {
     "max_size": env.number("DATABASE_POOL", 16, least=2),
     "timeout": 10,
 }
-# Only for the statements of annotation.prepared; Django itself prepares none. Poolers between us and PostgreSQL that
-# hand every transaction another connection must know prepared statements (PgBouncer from 1.21), or: 0.
-if env.flag("DATABASE_PREPARES", True):
+# Only for the statements of annotation.prepared; Django itself prepares none. A pooler between us and PostgreSQL that
+# hands every transaction another connection cannot have them: 0.
+DATABASE_PREPARES = env.flag("DATABASE_PREPARES", True)
+if DATABASE_PREPARES:
     _options = DATABASES["default"]["OPTIONS"]
-    _options["prepare_threshold"] = 0
     # One plan for all values: planning costs more than executing, and each statement has one good plan.
     _options["options"] = f"{_options.get('options', '')} -c plan_cache_mode=force_generic_plan".strip()
 if env.flag("ADPROOF_TESTING", False):

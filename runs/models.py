@@ -127,9 +127,7 @@ class Run(models.Model):
         now = timezone.now()
         with transaction.atomic():
             rows = Run.objects.filter(Q(pk=self.pk) | Q(parent=self))
-            rows.filter(state=self.State.QUEUED).update(
-                state=self.State.STOPPED, finished_at=now, stop_requested=True
-            )
+            rows.filter(state=self.State.QUEUED).update(state=self.State.STOPPED, finished_at=now, stop_requested=True)
             rows.filter(state__in=[self.State.RUNNING, self.State.WAITING]).update(stop_requested=True)
         if self.parent_id is None:
             settle_parent(self.pk)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from django.conf import settings
 
+from config import web
+
 MOST_DEATHS_A_MINUTE = 10
 
 
@@ -54,10 +56,7 @@ def web_and_workers(bind: str, port: int, *, heavy: int = 2, light: int = 2, dem
     """The web server and one worker for each queue. One heavy thread = one child process that holds models."""
     manage = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py")]
     commands = {
-        "web": [
-            sys.executable, "-m", "gunicorn", "config.wsgi", "--worker-class", "gthread", "--workers", "2", "--threads", "8",
-            "--bind", f"{bind}:{port}", "--log-level", "warning", "--no-control-socket", "--graceful-timeout", "5",
-        ],
+        "web": web.command(bind, port),
     }  # fmt: skip
     if heavy:
         commands["worker heavy"] = [*manage, "work", "--queues", "heavy", "--threads", str(heavy)]
