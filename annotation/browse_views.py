@@ -163,8 +163,10 @@ def _snapshot_page(request: HttpRequest, row: Snapshot, bound: dict[str, BulkFor
 
 
 def _first_project(form: LabelFilter) -> dict[str, Any]:
-    """The project that was filtered by is the one most likely meant."""
-    return {"project": form.cleaned_data.get("project")} if form.is_valid() else {}
+    """The project that was filtered by is the one most likely meant; so is the only one that works."""
+    chosen = form.cleaned_data.get("project") if form.is_valid() else None
+    working = list(Project.objects.filter(is_paused=False)[:2]) if chosen is None else []
+    return {"project": chosen or (working[0] if len(working) == 1 else None)}
 
 
 def _grid(row: Snapshot) -> str:

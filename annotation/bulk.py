@@ -24,11 +24,15 @@ from runs.models import Run
 KIND = "bulk_labels"
 AT_ONCE = 2000  # more than that is a run
 CHUNK = 500
+MOST_ANSWERS = 9
 
 NO_TASK = "has no task in this project"
 GOLD = "is gold"
 DONE = "has all its answers already"
 SAME = "is so already"
+DECIDED = "a reviewer has decided"
+WAITS = "waits for answers already"
+FULL = f"has {MOST_ANSWERS} answers, the most there can be"
 UNSUITABLE = "its product's own picture is at fault"
 HAS_TASK = "has a task in this project already"
 UNLABELLED = "has no consensus"
@@ -88,20 +92,44 @@ def _change(tasks: Sequence[Task], name: str, value: Any, report: Report) -> Rep
     return report
 
 
+def _undecided(tasks: Sequence[Task], report: Report) -> list[Task]:
+    """What a reviewer decided stands, whatever others say: nobody is asked about it."""
+    candidates = [task.candidate_id for task in tasks]
+    decided = set(Consensus.objects.filter(candidate__in=candidates, method="review").values_list("candidate", flat=True))
+    report.left_out[DECIDED] += sum(task.candidate_id in decided for task in tasks)
+    return [task for task in tasks if task.candidate_id not in decided]
+
+
 def raise_overlap(ids: Sequence[int], wish: Wish) -> Report:
     """Tasks with fewer places get more, up to `overlap`; finished ones are open again."""
     report = Report()
-    tasks = _tasks(ids, wish.project, report)
+    tasks = _undecided(_tasks(ids, wish.project, report), report)
     fewer = [task for task in tasks if task.overlap < wish.overlap]
     report.left_out[SAME] += len(tasks) - len(fewer)
-    Slot.objects.bulk_create(
-        [Slot(task=task, number=number) for task in fewer for number in range(task.overlap, wish.overlap)]
-    )
-    Task.objects.filter(pk__in=[task.pk for task in fewer]).update(overlap=wish.overlap, is_open=True)
-    rows = Consensus.objects.filter(candidate__in=[task.candidate_id for task in fewer]).exclude(method="review")
-    rows.update(is_complete=False)
-    report.done += len(fewer)
+    _widen(dict.fromkeys(fewer, wish.overlap), report)
     return report
+
+
+def one_more(ids: Sequence[int], wish: Wish) -> Report:
+    """Finished tasks get one more place each; an open one gets its answers anyway."""
+    report = Report()
+    tasks = _undecided(_tasks(ids, wish.project, report), report)
+    report.left_out[WAITS] += sum(task.is_open for task in tasks)
+    finished = [task for task in tasks if not task.is_open]
+    report.left_out[FULL] += sum(task.overlap >= MOST_ANSWERS for task in finished)
+    _widen({task: task.overlap + 1 for task in finished if task.overlap < MOST_ANSWERS}, report)
+    return report
+
+
+def _widen(overlaps: dict[Task, int], report: Report) -> None:
+    Slot.objects.bulk_create(
+        [Slot(task=task, number=number) for task, most in overlaps.items() for number in range(task.overlap, most)]
+    )
+    for task, most in overlaps.items():
+        task.overlap, task.is_open = most, True
+    Task.objects.bulk_update(overlaps, ["overlap", "is_open"])
+    Consensus.objects.filter(candidate__in=[task.candidate_id for task in overlaps]).update(is_complete=False)
+    report.done += len(overlaps)
 
 
 def reserve(ids: Sequence[int], wish: Wish) -> Report:
@@ -148,6 +176,7 @@ def gold(ids: Sequence[int], wish: Wish) -> Report:
 
 ACTIONS: dict[str, Callable[[Sequence[int], Wish], Report]] = {
     "overlap": raise_overlap,
+    "one_more": one_more,
     "reserve": reserve,
     "priority": set_priority,
     "add": add,

@@ -36,8 +36,17 @@ class OverlapForm(BulkForm):
     title, button = "Ask more people", "Raise the overlap"
     text = "Ask {overlap} people about each of {many}, in “{project}”?"
     overlap = forms.IntegerField(
-        label="Answers per task", min_value=1, max_value=9, initial=3, help_text="Tasks that ask as many already stay."
+        label="Answers per task",
+        min_value=1,
+        max_value=9,
+        initial=3,
+        help_text="Tasks that ask as many already, gold, and what a reviewer decided stay.",
     )
+
+
+class OneMoreForm(BulkForm):
+    title, button = "One more answer", "Ask one more each"
+    text = "Ask one more person about each finished task of {many}, in “{project}”?"
 
 
 class ReserveForm(ForWhom, BulkForm):
@@ -81,6 +90,7 @@ class GoldForm(BulkForm):
 
 FORMS: dict[str, type[BulkForm]] = {
     "overlap": OverlapForm,
+    "one_more": OneMoreForm,
     "reserve": ReserveForm,
     "priority": PriorityForm,
     "add": AddForm,

@@ -19,7 +19,10 @@ _DISPUTED = """
     JOIN generation_product p ON p.id = c.product_id
     WHERE t.project_id = %(project)s AND NOT t.is_open AND NOT t.is_gold AND project.agree_at_least > 0
       AND NOT p.unsuitable AND t.overlap < project.overlap_most AND t.id > %(after)s
-      AND (
+      AND NOT EXISTS (
+        SELECT 1 FROM annotation_consensus decided
+        WHERE decided.candidate_id = t.candidate_id AND decided.method = 'review'
+      ) AND (
         SELECT max(votes) FROM (
             SELECT count(*) AS votes FROM annotation_annotation a
             WHERE a.candidate_id = t.candidate_id AND a.state = 'standing' GROUP BY a.label
@@ -56,10 +59,12 @@ def _reopen(project_id: int, ids: list[int]) -> int:
     answers = Annotation.objects.standing().filter(candidate__in=[task.candidate_id for task in tasks])
     for candidate, label in answers.values_list("candidate_id", "label"):
         votes[candidate][label] += 1
+    candidates = [task.candidate_id for task in tasks]
+    decided = set(Consensus.objects.filter(candidate__in=candidates, method="review").values_list("candidate", flat=True))
     # Asked again now that nobody can answer beside us: somebody may have settled it meanwhile.
     disputed = [
         task for task in tasks
-        if not task.is_open and not task.is_gold and task.overlap < project.overlap_most
+        if not task.is_open and not task.is_gold and task.candidate_id not in decided and task.overlap < project.overlap_most
         and max(votes[task.candidate_id].values(), default=project.agree_at_least) < project.agree_at_least
     ]  # fmt: skip
     for task in disputed:

@@ -28,7 +28,9 @@ class GoldForm(forms.Form):
         label="Candidate", min_value=1, max_value=2**63 - 1, help_text="Its number, as the label browser shows it."
     )
     label = forms.TypedChoiceField(
-        label="Its label", choices=[(str(int(label)), title) for label, title in TITLES.items()], coerce=int
+        label="Its label", coerce=int,
+        choices=[("", "Choose"), *((str(int(label)), title) for label, title in TITLES.items())],
+        error_messages={"required": "Choose its label."},
     )
     reason = forms.CharField(
         label="Why", max_length=gold_table.REASON_AT_MOST, required=False, help_text="Annotators never see it."

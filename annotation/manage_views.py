@@ -13,8 +13,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.roles import requires
-from annotation import disputes, figures
-from annotation.models import Annotation, Project
+from annotation import disputes, figures, guidelines, queue_changes, queue_views
+from annotation.models import Annotation, Gold, Project
+from annotation.queue_changes import Which
 
 
 class ProjectForm(forms.ModelForm):
@@ -98,11 +99,27 @@ def _save(request: HttpRequest, form: ProjectForm, name: str, is_new: bool) -> H
 def _context(form: ProjectForm, name: str, is_new: bool) -> dict[str, Any]:
     project = form.instance
     return {
+        "parts": {} if is_new else parts_of(project),
         "form": form,
         "name": name,
         "project": None if is_new else project,
         "row": None if is_new else figures.progress_of(project),
         "disputed": 0 if is_new else disputes.count(project),
+    }
+
+
+def parts_of(project: Project) -> dict[str, Any]:
+    """What stands on the doors to its queue, gold and guidelines. Every count ends at a most."""
+    reserved = [row["count"] for row in queue_views.reserved_in(project)]
+    most = queue_views.COUNT_AT_MOST + 1
+    gold = Gold.objects.filter(task__project=project, is_retired=False)
+    return {
+        "most": queue_views.COUNT_AT_MOST,
+        "free": queue_changes.count(Which(project.pk, free=True), most),
+        "reserved": min(sum(reserved), most),
+        "teams": len(reserved),
+        "gold": gold[:most].count(),
+        "guidelines": guidelines.in_force(project),
     }
 
 
