@@ -97,7 +97,6 @@ function paint({ chart, data }) {
   Object.assign(options.plugins.tooltip, {
     backgroundColor: colour("--text"), titleColor: colour("--bg"), bodyColor: colour("--bg"), padding: 10, cornerRadius: 6,
   });
-  options.font = { family: colour("--font") };
   chart.data.datasets.forEach((set, index) => {
     set.backgroundColor = set.borderColor = colour(data.series[index].colour);
   });
@@ -157,6 +156,7 @@ function draw(box) {
 }
 
 if (window.Chart) {
+  window.Chart.defaults.font.family = colour("--font");
   const drawn = [...document.querySelectorAll("[data-plot]")].map(draw);
   const again = () => drawn.forEach(paint);
   addEventListener("themechange", again);
