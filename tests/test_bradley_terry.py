@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adproof.aggregation.bradley_terry import FIRST, SECOND, TIE, fit
+from adproof.aggregation.bradley_terry import FIRST, SECOND, TIE, fit, fit_counts, grouped_error, leave_one_out
 
 
 def repeated(*rows):
@@ -99,3 +99,46 @@ class TestWhatTheDataDoNotSay:
 def test_rows_that_make_no_sense_are_refused(rows, says):
     with pytest.raises(ValueError, match=says):
         fit(*rows, n=3)
+
+
+class TestFromCounts:
+    def test_counts_give_what_single_answers_give_in_whatever_order(self):
+        single = fit(*repeated((0, 1, FIRST, 7), (1, 2, SECOND, 4), (0, 2, TIE, 3), (0, 1, SECOND, 2)), n=3)
+        counted = fit_counts([1, 1, 2], [0, 2, 0], [[2, 7, 0], [0, 4, 0], [0, 0, 3]], 3)
+        assert counted.strength == pytest.approx(single.strength, abs=1e-9)
+        assert counted.standard_error == pytest.approx(single.standard_error, abs=1e-9)
+        assert counted.tie == pytest.approx(single.tie, abs=1e-9)
+        assert list(counted.compared) == list(single.compared)
+
+    def test_a_million_answers_cost_what_one_hundred_cost(self):
+        assert fit_counts([0], [1], [[600_000, 400_000, 0]], 2).strength[0] == pytest.approx(np.log(1.5) / 2, abs=1e-3)
+
+    @pytest.mark.parametrize("counts", [[[1, 2]], [[1, 2, -1]], [[1, 2, float("nan")]], [[1, 2, 3], [1, 2, 3]]])
+    def test_counts_that_make_no_sense_are_refused(self, counts):
+        with pytest.raises(ValueError, match="counts must be"):
+            fit_counts([0], [1], counts, 2)
+
+    def test_nothing_compared_says_nothing(self):
+        assert list(fit_counts(np.zeros(0, int), np.zeros(0, int), np.zeros((0, 3)), 2).strength) == [0, 0]
+
+
+class TestGroupedErrors:
+    def test_answers_that_do_not_hang_together_have_the_error_of_the_fit(self):
+        rng = np.random.default_rng(0)
+        counts = rng.multinomial(40, [0.5, 0.3, 0.2], size=(200, 1)).astype(float)
+        found = fit_counts([0], [1], counts.sum(axis=0), 2)
+        contrast = np.array([1, -1])
+        usual = np.sqrt(contrast @ found.covariance @ contrast)
+        assert grouped_error(leave_one_out([0], [1], counts, 2), contrast) == pytest.approx(usual, rel=0.15)
+
+    def test_groups_of_one_mind_are_worth_one_answer_each(self):
+        """100 groups, each of ten that say the same: the error is that of 100, not of 1000."""
+        rng = np.random.default_rng(1)
+        wins = rng.random(100) < 0.6
+        counts = np.stack([[[10.0 * win, 10.0 * (not win), 0.0]] for win in wins])
+        contrast = np.array([1, -1])
+        expected = np.sqrt(1 / wins.sum() + 1 / (100 - wins.sum()))
+        assert grouped_error(leave_one_out([0], [1], counts, 2), contrast) == pytest.approx(expected, rel=0.1)
+
+    def test_one_group_tells_no_error(self):
+        assert np.isnan(grouped_error(leave_one_out([0], [1], np.ones((1, 1, 3)), 2), [1, -1]))

@@ -43,7 +43,55 @@ def fit(
     every strength and on t; the larger, the weaker. Holds a few (n, n) float64 arrays: meant for n up to some thousands.
     Raises ValueError for shapes, numbers or outcomes that make no sense.
     """
-    a, b, counts = _counted(first, second, outcome, n)
+    return _fit(*_counted(first, second, outcome, n), n, prior_sd, tolerance)
+
+
+def fit_counts(
+    first: ArrayLike, second: ArrayLike, counts: ArrayLike, n: int, *, prior_sd: float = 3.0, tolerance: float = 1e-9
+) -> Strengths:
+    """The same from counts: first, second (p,) integers; counts (p, 3), how often each of FIRST, SECOND, TIE was.
+
+    The same two things may stand in several rows, in either order. Costs nothing for more comparisons of the same.
+    Raises ValueError as fit does, and for counts that are negative or of another shape.
+    """
+    a, b = _things(first, second, n)
+    given = np.asarray(counts, dtype=np.float64)
+    if given.shape != (len(a), 3) or not np.isfinite(given).all() or (given < 0).any():
+        raise ValueError("counts must be (p, 3) numbers of 0 or more, one row for each of first and second.")
+    return _fit(a, b, given, n, prior_sd, tolerance)
+
+
+def leave_one_out(
+    first: ArrayLike, second: ArrayLike, counts: ArrayLike, n: int, *, prior_sd: float = 3.0
+) -> Floats:
+    """(G, n) strengths, each fitted without one of G groups of comparisons: for `grouped_error`.
+
+    counts: (g, p, 3), as in fit_counts but by group; groups without a comparison are left out. Answers about one product
+    hang together; whoever groups by product gets errors that know it, as those of a single fit do not.
+    Raises ValueError: see fit_counts.
+    """
+    given = np.asarray(counts, dtype=np.float64)
+    if given.ndim != 3:
+        raise ValueError("counts must be (g, p, 3).")
+    total = given.sum(axis=0)
+    without = [total - group for group in given if group.any()]
+    rows = [fit_counts(first, second, rest, n, prior_sd=prior_sd).strength for rest in without]
+    return np.stack(rows) if rows else np.zeros((0, n))
+
+
+def grouped_error(left_out: Floats, contrast: ArrayLike) -> float:
+    """Standard error of contrast @ strength by the delete-a-group jackknife; nan with fewer than two groups.
+
+    left_out: what leave_one_out gives. contrast: (n,).
+    """
+    values = left_out @ np.asarray(contrast, dtype=np.float64)
+    groups = len(values)
+    if groups < 2:
+        return float("nan")
+    return float(np.sqrt((groups - 1) / groups * ((values - values.mean()) ** 2).sum()))
+
+
+def _fit(a: Ints, b: Ints, counts: Floats, n: int, prior_sd: float, tolerance: float) -> Strengths:
     if not (np.isfinite(prior_sd) and prior_sd > 0):
         raise ValueError("prior_sd must be a positive number.")
     precision = prior_sd**-2
@@ -75,18 +123,13 @@ def fit(
 
 def _counted(first: ArrayLike, second: ArrayLike, outcome: ArrayLike, n: int) -> tuple[Ints, Ints, Floats]:
     """Each pair once, smaller number first, with how often each outcome was: (p,), (p,), (p, 3)."""
-    if n < 1:
-        raise ValueError("n must be at least 1.")
-    columns = [np.asarray(column) for column in (first, second, outcome)]
-    if any(column.ndim != 1 or len(column) != len(columns[0]) for column in columns):
+    a, b = _things(first, second, n)
+    column = np.asarray(outcome)
+    if column.shape != a.shape:
         raise ValueError("first, second and outcome must be of one dimension and equally long.")
-    if len(columns[0]) and any(column.dtype.kind not in "iu" for column in columns):
+    if len(column) and column.dtype.kind not in "iu":
         raise ValueError("first, second and outcome must be integers.")
-    a, b, said = (column.astype(np.int64) for column in columns)
-    if np.any((a < 0) | (a >= n) | (b < 0) | (b >= n)):
-        raise ValueError(f"first and second must be from 0 to {n - 1}.")
-    if np.any(a == b):
-        raise ValueError("A thing can't be compared with itself.")
+    said = column.astype(np.int64)
     if np.any((said < FIRST) | (said > TIE)):
         raise ValueError("outcome must be 0 (first), 1 (second) or 2 (tie).")
     turned = (a > b) & (said != TIE)
@@ -94,6 +137,22 @@ def _counted(first: ArrayLike, second: ArrayLike, outcome: ArrayLike, n: int) ->
     pair, place = np.unique(np.minimum(a, b) * n + np.maximum(a, b), return_inverse=True)
     counts = np.bincount(place.ravel() * 3 + said, minlength=3 * len(pair)).reshape(-1, 3).astype(np.float64)
     return pair // n, pair % n, counts
+
+
+def _things(first: ArrayLike, second: ArrayLike, n: int) -> tuple[Ints, Ints]:
+    if n < 1:
+        raise ValueError("n must be at least 1.")
+    columns = [np.asarray(column) for column in (first, second)]
+    if any(column.ndim != 1 or len(column) != len(columns[0]) for column in columns):
+        raise ValueError("first and second must be of one dimension and equally long.")
+    if len(columns[0]) and any(column.dtype.kind not in "iu" for column in columns):
+        raise ValueError("first and second must be integers.")
+    a, b = (column.astype(np.int64) for column in columns)
+    if np.any((a < 0) | (a >= n) | (b < 0) | (b >= n)):
+        raise ValueError(f"first and second must be from 0 to {n - 1}.")
+    if np.any(a == b):
+        raise ValueError("A thing can't be compared with itself.")
+    return a, b
 
 
 def _log_shares(values: Floats, a: Ints, b: Ints) -> Floats:
