@@ -49,7 +49,7 @@ class Plot:
     name: str
     title: str
     says: str  # what one sees in it: also for those who don't see it
-    kind: str  # "bar", "line", "across" (bars from left to right)
+    kind: str  # "bar", "line", "across" (bars from left to right), "interval" (value, low, high)
     first: tuple[str, str]  # the first column's title, and its name in the CSV
     columns: Sequence[Column]
     rows: Sequence[Row]

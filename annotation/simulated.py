@@ -60,6 +60,8 @@ class DeskError(Exception):
 class DeskClient:
     """One connection, kept open. Not for use by several threads."""
 
+    api = API
+
     def __init__(self, base_url: str, token: str, timeout_s: float = 60) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -69,7 +71,7 @@ class DeskClient:
         self._headers = {"Authorization": f"Token {token}", "Content-Type": "application/json"}
 
     def post(self, verb: str, body: dict[str, Any]) -> dict[str, Any]:
-        return json.loads(self._request("POST", API + verb, json.dumps(body).encode()))
+        return json.loads(self._request("POST", self.api + verb, json.dumps(body).encode()))
 
     def get(self, path: str) -> bytes:
         return self._request("GET", path, None)

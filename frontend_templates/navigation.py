@@ -42,7 +42,7 @@ SECTIONS: list[tuple[Place, list[Place]]] = [
                 "Projects",
                 "projects",
                 "see_quality",
-                ("project", "project_create", "gold", "queue", "guidelines_edit", "guidelines_version"),
+                ("project", "project_create", "gold", "queue", "guidelines_edit", "guidelines_version", "project_pairs"),
             ),
             Place("Teams", "teams", "manage_tasks", ("team", "team_create")),
         ],

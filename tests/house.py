@@ -85,6 +85,7 @@ class House:
             "projects/<int:pk>/queue/": "order",
             "teams/": self.team.pk,
             "projects/<int:pk>/gold/": self.gold.pk,
+            "projects/<int:pk>/pairs/": "strengths",
             "labels/filters/": self.filter.pk,
             "labels/snapshots/": self.snapshot.pk,
             "labels/snapshots/<int:pk>/": "priority",

@@ -52,6 +52,8 @@ team                  manage_tasks     GET POST
 team_create           manage_tasks     GET POST
 team_set_free         manage_tasks     POST
 team_delete           manage_tasks     POST
+project_pairs         see_quality      GET POST:manage_tasks
+pairs_table           see_quality      GET
 gold                  manage_tasks     GET
 gold_add              manage_tasks     POST
 gold_upload           manage_tasks     POST
@@ -213,7 +215,7 @@ def bodies(house):
 # Forms that a bare press does not satisfy, and files that are not there: they say so.
 SAYS_WHY = {
     "login", "product_import", "prompt", "prompt_create", "generate", "project", "project_create", "team", "team_create", "gold_upload",
-    "datasets", "training_start", "rounds", "grid-new", "dataset_download", "demo_login",
+    "project_pairs", "datasets", "training_start", "rounds", "grid-new", "dataset_download", "demo_login",
 }  # fmt: skip
 
 

@@ -31,12 +31,23 @@ function read(table) {
 
 function dataset(series, kind) {
   const shared = { label: series.title, data: series.values };
+  if (kind === "interval") return { ...shared, type: "line", showLine: false, pointRadius: 6, pointHoverRadius: 7 };
   if (kind !== "line") return { ...shared, maxBarThickness: 28, borderRadius: 3, categoryPercentage: 0.8, barPercentage: 0.9 };
   const alone = series.values.filter((value) => value !== null).length < 3;
   return {
     ...shared, borderWidth: series.dashed ? 1.5 : 2.5, borderDash: series.dashed ? [5, 4] : [], tension: 0.2,
     spanGaps: true, pointRadius: alone ? 4 : series.dashed ? 0 : 2.5, pointHitRadius: 10,
   };
+}
+
+// Three columns: a value and the ends of its interval, drawn as a point on a bar. (The high end has no mark of its own.)
+function intervals(sets, [, low, high]) {
+  const [points, bar, end] = sets;
+  bar.type = "bar";
+  bar.data = low.values.map((value, place) => [value, high.values[place]]);
+  Object.assign(bar, { barThickness: 5, borderRadius: 3, borderSkipped: false });
+  Object.assign(end, { pointRadius: 0, pointHoverRadius: 0 });
+  return [points, bar, end];
 }
 
 // "the table shows through" is read better in two lines than cut off.
@@ -51,12 +62,12 @@ function folded(text, most) {
 }
 
 function options(kind, { rows, series }, box) {
-  const across = kind === "across";
+  const across = kind === "across" || kind === "interval";
   const unit = series[0].unit;
   const narrow = box.clientWidth < 420;
   const value = {
     beginAtZero: true,
-    suggestedMax: across && unit === "%" ? undefined : 1,
+    suggestedMax: kind === "interval" || (across && unit === "%") ? undefined : 1,
     max: unit === "%" && kind !== "line" && series.some(({ values }) => Math.max(...values) > 0.6) ? 1 : undefined,
     border: { display: false },
     grid: {},
@@ -75,11 +86,14 @@ function options(kind, { rows, series }, box) {
     interaction: { mode: "index", axis: across ? "y" : "x", intersect: false },
     scales: across ? { x: value, y: names } : { x: names, y: value },
     plugins: {
-      legend: { display: series.length > 1, align: "start", labels: { boxWidth: 14, boxHeight: kind === "line" ? 2 : 10, padding: 12 } },
+      legend: { display: series.length > 1 && kind !== "interval", align: "start", labels: { boxWidth: 14, boxHeight: kind === "line" ? 2 : 10, padding: 12 } },
       tooltip: {
         callbacks: {
           title: ([item]) => rows[item.dataIndex].title,
-          label: (item) => ` ${item.dataset.label}: ${SHOWN[series[item.datasetIndex].unit](item.raw)}`,
+          label: (item) => {
+            const { title, unit, values } = series[item.datasetIndex];
+            return ` ${title}: ${SHOWN[unit](values[item.dataIndex])}`;
+          },
         },
       },
     },
@@ -143,10 +157,12 @@ function draw(box) {
   spoken.className = "visually-hidden";
   spoken.setAttribute("aria-live", "polite");
   if (kind === "across") box.style.height = `${70 + data.rows.length * (18 + 16 * data.series.length)}px`;
+  if (kind === "interval") box.style.height = `${60 + data.rows.length * 44}px`;
   box.append(canvas, spoken);
+  const sets = data.series.map((series) => dataset(series, kind));
   const chart = new window.Chart(canvas, {
     type: kind === "line" ? "line" : "bar",
-    data: { labels: data.rows.map(({ tick }) => tick), datasets: data.series.map((series) => dataset(series, kind)) },
+    data: { labels: data.rows.map(({ tick }) => tick), datasets: kind === "interval" ? intervals(sets, data.series) : sets },
     options: options(kind, data, box),
   });
   const drawn = { chart, data, canvas, spoken };
