@@ -432,6 +432,19 @@ class SentBack(models.Model):
         return f"task {self.task_id} sent back to {self.annotator_id}"
 
 
+class Look(models.Model):
+    """A reviewer has this candidate on the screen, or as the next one: others are led past it for some minutes."""
+
+    candidate = models.OneToOneField(
+        "generation.Candidate", on_delete=models.CASCADE, primary_key=True, related_name="look"
+    )
+    reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="looks")
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.reviewer_id} looks at {self.candidate_id}"
+
+
 class SavedFilter(models.Model):
     """A named filter of the label browser."""
 

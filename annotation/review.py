@@ -19,7 +19,7 @@ from adproof.labels import N_LABELS, TITLES, Label
 from annotation import statements
 from annotation.actions import SENT_BACK_DAYS, Refused, consensus_columns
 from annotation.consensus import known_label, tally
-from annotation.models import Annotation, Consensus, Decision, SentBack, Slot, Task
+from annotation.models import Annotation, Consensus, Decision, Look, SentBack, Slot, Task
 from generation.models import Candidate
 
 Action = Decision.Action
@@ -127,6 +127,7 @@ def _decide(reviewer: Any, wish: Wish, now: datetime | None) -> Decision:
     )  # fmt: skip
     if sent:
         _send_back(decision, sent, now)
+    Look.objects.filter(candidate=wish.candidate).delete()
     return decision
 
 

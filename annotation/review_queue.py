@@ -5,21 +5,25 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django import forms
+from django.db import connection
 from django.db.models import FloatField, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
+from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from accounts.models import User
 from adproof.labels import TITLES
-from annotation import review
-from annotation.models import Annotation, Consensus, Decision, Project
+from annotation import review, statements
+from annotation.models import Annotation, Consensus, Decision, Look, Project
 
 # Stands in for the ActiveLab score of what no fit has seen: those come last among the equally disputed.
 UNFITTED = 1e9
+LOOK_LASTS = timedelta(minutes=3)  # an open page renews it
 Key = tuple[float, float, int]
 
 
@@ -67,6 +71,38 @@ def ordered(rows: QuerySet[Consensus], after: Key | None = None) -> QuerySet[Con
         later = Q(worth__gt=worth) | Q(worth=worth, candidate__gt=candidate)
         rows = rows.filter(agreement__gte=agreement).filter(Q(agreement__gt=agreement) | later)
     return rows.order_by("agreement", "worth", "candidate")
+
+
+def look(reviewer: Any, candidate: int, now: datetime | None = None) -> Look | None:
+    """Note that they look at it, so that others are led past it. Returns whose look keeps it, if somebody else's does.
+
+    It keeps nobody from deciding: whoever decides second is told that somebody did.
+    """
+    now = now or timezone.now()
+    values = {"candidate": candidate, "reviewer": reviewer.pk, "now": now, "lapsed": now - LOOK_LASTS}
+    with connection.cursor() as cursor:
+        cursor.execute(statements.LOOK, values)
+        if cursor.rowcount:
+            return None
+    return Look.objects.select_related("reviewer").filter(candidate=candidate).exclude(reviewer=reviewer).first()
+
+
+def looked_at(reviewer: Any, now: datetime | None = None) -> QuerySet[Look]:
+    """What others have on their screens now."""
+    return Look.objects.filter(at__gte=(now or timezone.now()) - LOOK_LASTS).exclude(reviewer=reviewer)
+
+
+def with_looks(rows: list[Consensus], reviewer: Any) -> list[Consensus]:
+    """Each with `.looker`: the other reviewer who has it on the screen, or None."""
+    looks = looked_at(reviewer).filter(candidate__in=[row.candidate_id for row in rows]).select_related("reviewer")
+    lookers = {look.candidate_id: look.reviewer for look in looks}
+    for row in rows:
+        row.looker = lookers.get(row.candidate_id)
+    return rows
+
+
+def free(rows: QuerySet[Consensus], reviewer: Any) -> QuerySet[Consensus]:
+    return rows.exclude(candidate__in=looked_at(reviewer).values("candidate"))
 
 
 def key_of(row: Consensus) -> Key:

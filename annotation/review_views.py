@@ -7,6 +7,7 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
 
@@ -57,8 +58,10 @@ def disputed(request: HttpRequest) -> HttpResponse:
     rows = review_queue.ordered(review_queue.queue(request.user, review_queue.chosen(form)), after)
     found = review_queue.with_answers(rows.select_related("candidate__product")[: A_PAGE + 1])
     more = _query(request, after=review_queue.key_text(found[A_PAGE - 1])) if len(found) > A_PAGE else ""
+    found = review_queue.with_looks(found[:A_PAGE], request.user)
     context = {
-        "form": form, "rows": found[:A_PAGE], "more": more, "query": _query(request), "is_first": after is None,
+        "form": form, "rows": found, "more": more, "query": _query(request), "is_first": after is None,
+        "start": next((row for row in found if not row.looker), None),
         "is_filtered": any(request.GET.get(name) for name in form.fields),
     }  # fmt: skip
     return render(request, "annotation/review.html", context)
@@ -68,26 +71,35 @@ def disputed(request: HttpRequest) -> HttpResponse:
 @require_safe
 @ensure_csrf_cookie
 def one(request: HttpRequest, candidate: int) -> HttpResponse:
+    seen_at = timezone.now()  # before anything is read: whatever comes later is news
     row = get_object_or_404(Candidate.objects.select_related("product", "prompt", "generator"), pk=candidate)
     consensus = Consensus.objects.filter(candidate=row).first()
-    form = review_queue.QueueForm(request.GET)
-    rows = review_queue.queue(request.user, review_queue.chosen(form)).exclude(candidate=row)
-    following = review_queue.ordered(rows, review_queue.key_of(consensus) if consensus else None).first()
-    next_url = reverse("review-candidate", args=[following.candidate_id]) + _query(request) if following else ""
-    answers = _answers(row)
     own = review.is_own_work(request.user, row.pk)
+    other = None if own or consensus is None else review_queue.look(request.user, row.pk)
+    answers = _answers(row)
+    projects = {answer.task.project_id: answer.task.project for answer in answers}.values()
     verdict = row.verdicts.filter(checkpoint__is_promoted=True).select_related("checkpoint").first()
     context = {
-        "candidate": row, "consensus": consensus, "answers": answers, "own": own, "next_url": next_url,
+        "candidate": row, "consensus": consensus, "answers": answers, "own": own, "next_url": _following(request, row, consensus),
         "consensus_bars": _bars(consensus.posterior) if consensus else [],
         "verdict": verdict, "verdict_bars": _bars(verdict.probs) if verdict else [],
         "decisions": _decisions(row), "queue_url": reverse("review") + _query(request),
-        "labels": label_choices(), "settings": settings_of(request, "review"),
+        "labels": _labels_with(answers), "settings": settings_of(request, "review"), "other": other,
+        "seen_at": seen_at.isoformat(), "assists": any(project.assists for project in projects),
         "markers": [answer for answer in answers if answer.marker],
         "is_decided": consensus is not None and consensus.method == "review",
-        "projects": {answer.task.project_id: answer.task.project for answer in answers}.values(),
+        "projects": projects,
     }  # fmt: skip
     return render(request, "annotation/review_candidate.html", context)
+
+
+def _following(request: HttpRequest, candidate: Candidate, consensus: Consensus | None) -> str:
+    """The address of the next one, past those that other reviewers look at; empty after the last one."""
+    form = review_queue.QueueForm(request.GET)
+    rows = review_queue.free(review_queue.queue(request.user, review_queue.chosen(form)), request.user)
+    rows = rows.exclude(candidate=candidate)
+    row = review_queue.ordered(rows, review_queue.key_of(consensus) if consensus else None).first()
+    return reverse("review-candidate", args=[row.candidate_id]) + _query(request) if row else ""
 
 
 def _bars(posterior: list[float]) -> list[dict[str, Any]]:
@@ -111,8 +123,18 @@ def _answers(candidate: Candidate) -> list[Annotation]:
         row.stands = row.state == Annotation.State.STANDING
         row.secondary = [TITLES[Label(label)] for label in row.details.get("secondary", ()) if label in set(Label)]
         marker = row.details.get("marker")
+        verdict = row.shown.get("verdict")
+        row.saw = TITLES[Label(verdict["label"])] if verdict else ""
         row.marker = {"x": 100 * marker[0], "y": 100 * marker[1]} if marker else None
     return sorted(rows, key=lambda row: row.number)
+
+
+def _labels_with(answers: list[Annotation]) -> list[dict[str, Any]]:
+    """The labels, each with who gave it: what people differ on, side by side."""
+    rows = label_choices()
+    for row in rows:
+        row["who"] = [str(answer.annotator) for answer in answers if answer.stands and answer.label == row["number"]]
+    return rows
 
 
 def _decisions(candidate: Candidate) -> list[Decision]:

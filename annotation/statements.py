@@ -25,6 +25,12 @@ WHO = """
     SELECT u.id, u.role, u.is_active, u.is_superuser FROM authtoken_token k JOIN accounts_user u ON u.id = k.user_id
     WHERE k.key = %(token)s"""
 
+# The candidate is theirs to look at, unless somebody else's look has not lapsed.
+LOOK = """
+    INSERT INTO annotation_look (candidate_id, reviewer_id, at) VALUES (%(candidate)s, %(reviewer)s, %(now)s)
+    ON CONFLICT (candidate_id) DO UPDATE SET reviewer_id = EXCLUDED.reviewer_id, at = EXCLUDED.at
+    WHERE annotation_look.reviewer_id = EXCLUDED.reviewer_id OR annotation_look.at < %(lapsed)s"""
+
 LOCK_PERSON = "SELECT pg_advisory_xact_lock(%(lock)s::int, %(person)s::int)"
 
 # A slot this person may take: not filled, free or lapsed, and no other slot of the task is theirs.

@@ -10,9 +10,9 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.authtoken.models import Token
 
-from annotation import actions, review
+from annotation import actions, review, review_queue
 from annotation.actions import Answer, Pick, Refused, add_tasks, lease, save_annotations
-from annotation.models import Annotation, Consensus, Decision, Gold, Project, SentBack, Slot, Task
+from annotation.models import Annotation, Consensus, Decision, Gold, Look, Project, SentBack, Slot, Task
 from tests import build
 
 
@@ -467,6 +467,35 @@ class TestTheQueue:
     @pytest.mark.parametrize("after", ["x", "1:2", "nan:0:1", "inf:1:1", "0.5:1:99999999999999999999", "0.5:1:²", "%00"])
     def test_a_made_up_page_is_not_found(self, rita, rows, after):
         assert self.page(rita, f"?after={after}").status_code == 404
+
+    def test_two_reviewers_are_led_past_each_other(self, rita, rows, people):
+        first, second = self.ids(self.page(rita))
+        max_ = Client()
+        max_.force_login(people["max"])
+        rita.get(f"/review/{first}/")
+        listed = self.page(max_)
+        assert listed.content.decode().count("rita is looking") == 1 and listed.context["start"].candidate_id == second
+        said = max_.get(f"/review/{first}/")
+        assert "rita is looking at this one, too" in said.content.decode()
+        rita.get(f"/review/{second}/")  # fetched ahead
+        assert max_.get(f"/review/{first}/").context["next_url"] == "" and self.page(max_).context["start"] is None
+        Look.objects.update(at=timezone.now() - review_queue.LOOK_LASTS - timedelta(seconds=1))
+        assert "is looking" not in self.page(max_).content.decode()
+        assert "is looking" not in max_.get(f"/review/{first}/").content.decode()
+        assert "max is looking at this one, too" in rita.get(f"/review/{first}/").content.decode()
+
+    def test_a_decision_ends_the_look(self, rita, rows, people):
+        rita.get(f"/review/{rows[0].pk}/")
+        assert Look.objects.get().reviewer == people["rita"]
+        review.decide(people["rita"], uuid.uuid4(), rows[0].pk, "changed", 4)
+        assert not Look.objects.exists()
+
+    def test_each_label_says_who_gave_it_and_an_answer_what_it_saw(self, rita, rows):
+        answer = Annotation.objects.filter(candidate=rows[0]).first()
+        shown = {**answer.shown, "verdict": {"checkpoint": 1, "label": 2, "probs": [0, 0, 1, 0, 0]}}
+        Annotation.objects.filter(pk=answer.pk).update(shown=shown)
+        said = rita.get(f"/review/{rows[0].pk}/").content.decode()
+        assert f'<small class="muted clip">{answer.annotator}' in said and "saw RFNet’s “Size mismatch”" in said
 
     def test_one_candidate_shows_all_that_is_known_and_leads_to_the_next(self, rita, rows, people):
         Annotation.objects.filter(annotator=people["bob"]).update(details={"secondary": [1], "marker": [0.25, 0.5]})

@@ -98,8 +98,12 @@ def shown(page):
     return page.get_attribute("[data-review]", "data-candidate")
 
 
+LEAST_LOOK_MS = 350  # what comes sooner is the second half of a double click
+
+
 def press_and_move_on(page, key):
     before = shown(page)
+    page.wait_for_timeout(LEAST_LOOK_MS)
     page.keyboard.press(key)
     page.wait_for_function("before => document.querySelector('[data-review]').dataset.candidate !== before", arg=before)
 
@@ -188,6 +192,63 @@ class TestReview:
         assert list(Decision.objects.order_by("created_at").values_list("action", flat=True)) == ["changed", "withdrawn"]
         assert Consensus.objects.get(candidate=rows[0]).method == "majority"
 
+    def test_a_double_click_and_a_key_held_down_decide_once(self, page, project, people):
+        rows = judged(project, people, 4)
+        open_review(page, rows[0])
+        page.dblclick("[data-decide='1']")
+        page.wait_for_selector("text=1 saved")
+        assert shown(page) == str(rows[1].pk)
+        page.wait_for_timeout(LEAST_LOOK_MS)
+        for _ in range(5):
+            page.keyboard.down("2")  # again and again without letting go: repeats
+        page.wait_for_selector("text=2 saved")
+        page.wait_for_timeout(LEAST_LOOK_MS)
+        assert Decision.objects.count() == 2 and shown(page) == str(rows[2].pk)
+
+    def test_what_another_reviewer_decided_meanwhile_is_not_overwritten(self, page, project, people):
+        from annotation.review import decide
+
+        rows = judged(project, people, 3)
+        open_review(page, rows[0])
+        decide(User.objects.create_user("max", role="manager"), uuid.uuid4(), rows[0].pk, "changed", 4)
+        press_and_move_on(page, "1")
+        page.wait_for_selector("text=Somebody answered or decided since you looked")
+        assert Consensus.objects.get(candidate=rows[0]).label == 4
+        page.keyboard.press("u")  # nothing of one's own stands: Max's decision is not taken back either
+        page.wait_for_selector("text=you made none before it")
+        assert Decision.objects.count() == 1
+
+    def test_zoom_by_keys_and_wheel_and_the_list_of_keys(self, page, project, people):
+        rows = judged(project, people, 2)
+        open_review(page, rows[0])
+        page.keyboard.press("+")
+        page.wait_for_selector(".review-picture.is-zoomed >> text=Whole picture")
+        placed = page.get_attribute("[data-part=zoomed]", "style")
+        page.keyboard.press("ArrowDown")
+        assert page.get_attribute("[data-part=zoomed]", "style") != placed
+        page.keyboard.press("0")
+        assert not page.locator(".is-zoomed").count() and not page.is_visible("text=Whole picture")
+        page.hover("[data-part=frame]")
+        page.mouse.wheel(0, -300)
+        page.wait_for_selector(".is-zoomed")
+        press_and_move_on(page, "1")
+        assert not page.locator(".is-zoomed").count()  # the next one is whole again
+        page.keyboard.press("?")
+        page.wait_for_selector("dialog[open] >> text=Confirm the consensus")
+        page.keyboard.press("2")  # behind the list nothing is decided
+        page.keyboard.press("Escape")
+        assert shown(page) == str(rows[1].pk)
+
+    @pytest.mark.parametrize("page", SIZES[1:], indirect=True, ids=["phone"])
+    def test_on_a_phone_the_labels_are_in_reach_without_scrolling(self, page, project, people):
+        rows = judged(project, people, 2)
+        open_review(page, rows[0])
+        boxes = [button.bounding_box() for button in page.locator("[data-decide]").all()]
+        assert len(boxes) == 5 and max(box["y"] + box["height"] for box in boxes) <= 844
+        page.locator("[data-decide='2']").tap()
+        page.wait_for_selector("text=1 saved")
+        assert Decision.objects.get().label == 2
+
     def test_a_decided_one_is_withdrawn_in_its_place(self, page, project, people):
         rows = judged(project, people, 2)
         open_review(page, rows[0])
@@ -228,6 +289,7 @@ def grid(page, project, people):
         page.click("text=Open the grid")
         page.wait_for_selector("[data-cell]")
         page.wait_for_load_state("networkidle")
+        page.wait_for_timeout(800)  # a page that nobody can have looked at yet is not confirmed
         return rows
 
     return open_grid
@@ -254,6 +316,7 @@ class TestGrid:
         assert set(labels) == set(first_page) and {pk for pk in labels if labels[pk]} == set(odd)
         assert [labels[pk] for pk in odd] == [2, 4]
         assert set(Decision.objects.values_list("made_in", "action")) == {("grid", "changed"), ("grid", "confirmed")}
+        page.wait_for_timeout(800)
         page.keyboard.press("c")
         page.wait_for_selector("text=That was the last page")
         page.wait_for_selector("text=30 saved")
@@ -296,6 +359,45 @@ class TestGrid:
         page.goto(page.url)
         page.wait_for_selector(f"[data-cell][data-candidate='{rows[0].pk}'][data-mark=x] >> text=changed since")
 
+    def test_a_double_click_confirms_one_page(self, page, grid):
+        grid(30)
+        page.dblclick("[data-do=confirm]")
+        page.wait_for_selector("text=Page 2 of 2")
+        page.wait_for_selector("text=24 saved")
+        page.wait_for_timeout(500)
+        assert page.is_visible("text=Page 2 of 2") and Decision.objects.count() == 24
+
+    def test_a_page_is_undone(self, page, grid):
+        from annotation.review import decide
+
+        rows = grid(26)
+        odd = int(cell(page, 0).get_attribute("data-candidate"))
+        cell(page, 0).focus()
+        page.keyboard.press("4")
+        theirs = int(cell(page, 1).get_attribute("data-candidate"))
+        decide(User.objects.create_user("max", role="manager"), uuid.uuid4(), theirs, "changed", 2)
+        page.keyboard.press("c")
+        page.wait_for_selector("text=23 saved")
+        page.keyboard.press("u")
+        page.wait_for_selector("text=23 decisions were withdrawn")
+        assert page.is_visible("text=Page 1 of 2")
+        assert set(Consensus.objects.filter(method="review").values_list("candidate", "label")) == {(theirs, 2)}
+        assert Consensus.objects.get(candidate=odd).label == 0 and len(rows) == 26
+
+    def test_a_closer_look_marks_and_walks(self, page, grid):
+        grid(6)
+        cell(page, 1).focus()
+        page.keyboard.press("z")
+        page.wait_for_selector("dialog[open]")
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("5")
+        assert page.inner_text("[data-part=closer-words]") == "Shape hallucination"
+        page.keyboard.press("c")  # behind it nothing is confirmed
+        page.keyboard.press("z")
+        page.wait_for_selector("dialog:not([open])", state="attached")
+        assert page.evaluate("[...document.querySelectorAll('[data-cell]')].indexOf(document.activeElement)") == 2
+        assert cell(page, 2).get_attribute("aria-pressed") == "true" and not Decision.objects.exists()
+
     def test_dark_connection(self, page, grid):
         grid(30)
         page.route(SENDING, lambda route: route.abort())
@@ -335,7 +437,14 @@ def test_axe_finds_nothing_serious_and_nothing_sticks_out(page, project, people,
     for url in urls:
         page.goto(f"{page.base}{url}")
         page.wait_for_load_state("networkidle")
+        if page.locator("[data-look]").count():
+            page.locator("[data-look]").first.click(force=True)
+        elif page.locator("[data-do=help]").count():
+            page.keyboard.press("?")
         found = axe.run(page).response["violations"]
+        if page.locator("dialog[open]").count():
+            page.keyboard.press("Escape")
+            found += axe.run(page).response["violations"]
         assert [(url, r["id"], r["nodes"][0]["target"]) for r in found if r["impact"] in ("serious", "critical")] == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), url
         if os.environ.get("SHOTS"):

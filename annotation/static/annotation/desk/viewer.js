@@ -16,7 +16,7 @@ export class Viewer {
 
   // over: the canvas that lies over the other one. It calls zoom(scale), moved() and tap(place, isDouble), where place
   // is [x, y] as shares of the picture, or null beside it.
-  constructor(frame, canvas, { over = null, zoom = () => {}, moved = () => {}, tap = () => {} }) {
+  constructor(frame, canvas, { over = null, signal = undefined, zoom = () => {}, moved = () => {}, tap = () => {} }) {
     this.frame = frame;
     this.canvas = canvas;
     this.over = over;
@@ -26,7 +26,7 @@ export class Viewer {
     frame.addEventListener("pointerdown", (event) => this.#down(event));
     frame.addEventListener("pointermove", (event) => this.#move(event));
     for (const name of ["pointerup", "pointercancel"]) frame.addEventListener(name, (event) => this.#up(event));
-    addEventListener("resize", () => this.#place());
+    addEventListener("resize", () => this.#place(), { signal });
   }
 
   show(bitmap) {

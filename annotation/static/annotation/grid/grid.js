@@ -7,12 +7,19 @@ const part = (name) => document.querySelector(`[data-part=${name}]`);
 const here = () => document.querySelector("[data-grid]");
 const cells = () => [...here().querySelectorAll("[data-cell]")];
 const LEFT_OUT = "x";
+// Nobody looks through a page in less: the second press of a double click must not confirm the next one unseen.
+const LEAST_LOOK_MS = 700;
 let ahead = null;
 let isBusy = false;
+let shownAt = 0;
+let last = null; // {url, candidates}: the page confirmed before this one, without what was refused
 
 const outbox = new Outbox(settings, {
   onState: sayState,
-  onRefused: (decision, message) => sayRefused(decision, message, `/review/${decision.candidate}/`),
+  onRefused: (decision, message) => {
+    sayRefused(decision, message, `/review/${decision.candidate}/`);
+    last?.candidates.delete(decision.candidate);
+  },
 });
 
 // --- marks: "" is as people said, "x" left out, else the number of another label
@@ -66,9 +73,10 @@ function moveTo(cell, focus = true) {
 function step(from, key) {
   const all = cells();
   const at = all.indexOf(from);
-  const columns = Math.max(1, all.filter((cell) => cell.offsetTop === all[0].offsetTop).length);
+  const top = (cell) => Math.round(cell.getBoundingClientRect().top);
+  const columns = Math.max(1, all.filter((cell) => top(cell) === top(all[0])).length);
   const to = { ArrowLeft: at - 1, ArrowRight: at + 1, ArrowUp: at - columns, ArrowDown: at + columns, Home: 0, End: all.length - 1 }[key];
-  if (all[to]) moveTo(all[to]);
+  if (all[to]) moveTo(all[to], !part("closer").open);
 }
 
 // --- pages
@@ -107,47 +115,96 @@ function show(page) {
   part("announce").textContent = page.dataset.title;
   part("toast").hidden = true;
   scrollTo(0, 0);
-  if (cells().length) count();
+  settle();
   (cells()[0] ?? page.querySelector("h2"))?.focus({ preventScroll: true });
 }
 
+function settle() {
+  shownAt = performance.now();
+  if (cells().length) count();
+  for (const button of document.querySelectorAll("[data-part=undo]")) button.hidden = !last;
+}
+
 function confirm() {
-  if (isBusy || !cells().length) return;
+  if (isBusy || !cells().length || performance.now() - shownAt < LEAST_LOOK_MS) return;
+  last = { url: location.href, candidates: new Set() };
   for (const { dataset } of cells()) {
     if (dataset.mark === LEFT_OUT) continue;
     const label = Number(dataset.mark || dataset.consensus);
     const action = label === Number(dataset.consensus) ? "confirmed" : "changed";
     outbox.add({ candidate: Number(dataset.candidate), action, label, seen_at: here().dataset.seenAt });
+    last.candidates.add(Number(dataset.candidate));
   }
   const url = here().dataset.next;
   if (url) go(url);
   else show(part("the-end").content.cloneNode(true).firstElementChild);
 }
 
+// Withdraws what the page before this one decided, and goes back to it. Never what another reviewer decided meanwhile.
+async function undo() {
+  if (isBusy || !last) return;
+  isBusy = true;
+  await outbox.flush();
+  isBusy = false;
+  if (outbox.size) return toast("No connection: what waits can be undone once it is saved.");
+  const { url, candidates } = last;
+  last = null;
+  for (const candidate of candidates) outbox.add({ candidate, action: "withdrawn" });
+  await outbox.flush();
+  ahead = null;
+  await go(url);
+  toast(`${candidates.size} decision${candidates.size === 1 ? " was" : "s were"} withdrawn: this page is as it was.`);
+}
+
+// --- one picture, large, with the product beside it
+
+function look(cell) {
+  const { look: picture, product } = cell.parentElement.querySelector("[data-look]").dataset;
+  part("closer-picture").src = picture;
+  part("closer-product").src = product;
+  part("closer-title").textContent = cell.dataset.name;
+  part("closer-words").textContent = wordsOf(cell);
+  part("closer-review").href = `/review/${cell.dataset.candidate}/?show=all&decided=any`;
+  moveTo(cell, false);
+  if (!part("closer").open) part("closer").showModal();
+}
+
+part("closer").addEventListener("close", () => current()?.focus());
+
 // --- keys and presses
+
+const current = () => cells().find((cell) => cell.tabIndex === 0);
 
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.repeat && !event.key.startsWith("Arrow")) return;
-  if (event.key.toLowerCase() === "c") {
+  const key = event.key.toLowerCase();
+  const isLooking = part("closer").open;
+  if (!isLooking && (key === "c" || key === "u")) {
     event.preventDefault();
-    return confirm();
+    return key === "c" ? confirm() : undo();
   }
   if (event.target.matches?.("input, textarea, select") && event.key.startsWith("Arrow")) return; // walks through the labels
-  const cell = document.activeElement?.closest?.("[data-cell]") ?? cells().find((one) => one.tabIndex === 0);
+  const cell = (!isLooking && document.activeElement?.closest?.("[data-cell]")) || current();
   if (!cell) return;
   const digit = event.code?.match(/^(?:Digit|Numpad)([1-5])$/);
   if (digit) mark(cell, String(Number(digit[1]) - 1));
-  else if (event.key.toLowerCase() === "x") mark(cell, cell.dataset.mark === LEFT_OUT && cell.dataset.changed === "0" ? cell.dataset.consensus : LEFT_OUT);
+  else if (key === "z") isLooking ? part("closer").close() : look(cell);
+  else if (key === "x") mark(cell, cell.dataset.mark === LEFT_OUT && cell.dataset.changed === "0" ? cell.dataset.consensus : LEFT_OUT);
   else if (["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"].includes(event.key)) step(cell, event.key);
   else return;
   event.preventDefault();
+  if (part("closer").open) look(current());
 });
 
 addEventListener("click", (event) => {
   const cell = event.target.closest?.("[data-cell]");
+  const closer = event.target.closest?.("[data-look]");
   const doing = event.target.closest?.("[data-do]")?.dataset.do;
   if (cell) press(cell);
+  else if (closer) look(closer.parentElement.querySelector("[data-cell]"));
+  else if (event.detail > 1) return; // the second half of a double click
   else if (doing === "confirm") confirm();
+  else if (doing === "undo") undo();
   else if (doing === "retry") outbox.flush();
 });
 
@@ -165,5 +222,5 @@ function toast(text, button, onPress) {
   part("toast").hidden = false;
 }
 
-if (cells().length) count();
+settle();
 lookAhead();

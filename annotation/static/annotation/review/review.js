@@ -1,6 +1,11 @@
 // One disputed candidate after the other: a key decides, the next is there at once, saving goes on behind.
 
+import { Viewer } from "../desk/viewer.js";
 import { Outbox, sayRefused, sayState } from "./outbox.js";
+
+// Nobody has seen a picture in less: the second press of a double click must not decide the next one.
+const LEAST_LOOK_MS = 300;
+const RENEW_MS = 60000; // an open page keeps others away from its candidate and from the next one
 
 const settings = JSON.parse(document.getElementById("review-settings").textContent);
 const part = (name) => document.querySelector(`[data-part=${name}]`);
@@ -8,12 +13,16 @@ const here = () => document.querySelector("[data-review]");
 const done = []; // decided in this tab: {candidate, url, action}
 let ahead = null; // {url, ready}: the page after this one, being fetched
 let isBusy = false;
+let shownAt = 0;
+let [viewer, gone] = [null, null]; // of the page that is shown; `gone` ends its listeners
 let reloadWhenSaved = null;
 
 const outbox = new Outbox(settings, {
   onState: sayState,
   onRefused: (decision, message) => {
     sayRefused(decision, message, urlOf(decision.candidate));
+    const at = done.findIndex((one) => one.id === decision.id);
+    if (at >= 0) done.splice(at, 1);
     if (reloadWhenSaved === decision.id) reloadWhenSaved = null;
   },
   onSaved: (decision) => {
@@ -68,6 +77,16 @@ function show(page) {
   part("announce").textContent = title;
   part("toast").hidden = true;
   scrollTo(0, 0);
+  settle();
+}
+
+// What every page needs once it stands.
+function settle() {
+  shownAt = performance.now();
+  gone?.abort();
+  gone = new AbortController();
+  const zoom = (scale) => (part("whole").hidden = scale === 1);
+  viewer = part("frame") && new Viewer(part("frame"), part("zoomed"), { signal: gone.signal, zoom });
 }
 
 function next() {
@@ -79,13 +98,15 @@ function next() {
 
 // --- decisions
 
-const mayDecide = () => !isBusy && here().dataset.candidate !== "" && here().dataset.own === "0" && here().dataset.consensus !== "";
+const hasLooked = () => performance.now() - shownAt > LEAST_LOOK_MS;
+const mayDecide = () => !isBusy && hasLooked() && here().dataset.candidate !== "" && here().dataset.own === "0" && here().dataset.consensus !== "";
 
 function decide(action, more = {}) {
   if (!mayDecide()) return;
   const candidate = Number(here().dataset.candidate);
-  done.push({ candidate, url: location.href, action });
-  outbox.add({ candidate, action, ...more });
+  // With the time of looking: what somebody answered or decided meanwhile is not overwritten unseen.
+  const { id } = outbox.add({ candidate, action, seen_at: here().dataset.seenAt, ...more });
+  done.push({ id, candidate, url: location.href, action });
   next();
 }
 
@@ -94,17 +115,23 @@ function label(number) {
   decide(number === consensus ? "confirmed" : "changed", { label: number });
 }
 
-function withdraw() {
+// What stands here; else the last decision of this page, but never another reviewer's: only what was saved is taken back.
+async function withdraw() {
   if (isBusy) return;
-  if (here().dataset.decided === "1" && mayDecide()) {
-    reloadWhenSaved = outbox.add({ candidate: Number(here().dataset.candidate), action: "withdrawn" }).id;
+  if (here().dataset.decided === "1") {
+    if (mayDecide()) reloadWhenSaved = outbox.add({ candidate: Number(here().dataset.candidate), action: "withdrawn" }).id;
     return;
   }
+  isBusy = true;
+  await outbox.flush();
+  isBusy = false;
+  if (outbox.size) return toast("No connection: what waits can be undone once it is saved.");
   const last = done.pop();
   if (!last) return toast("No decision stands here, and you made none before it on this page.");
+  if (last.action !== "sent_back") outbox.add({ candidate: last.candidate, action: "withdrawn" });
+  await outbox.flush();
+  await go(last.url);
   if (last.action === "sent_back") toast("What was sent back can't be taken back: it waits for its annotator.");
-  else outbox.add({ candidate: last.candidate, action: "withdrawn" });
-  outbox.flush().then(() => go(last.url));
 }
 
 function openDialog() {
@@ -144,19 +171,30 @@ const doings = {
   sendBack: openDialog,
   closeDialog: () => part("send-back").close(),
   withdraw,
-  next: () => !isBusy && next(),
+  next: () => !isBusy && hasLooked() && next(),
   retry: () => outbox.flush(),
+  help: () => part("help").showModal(),
+  zoomIn: () => viewer?.zoomIn(),
+  zoomOut: () => viewer?.zoomOut(),
+  zoomReset: () => viewer?.zoomReset(),
 };
-const KEYS = { c: "confirm", b: "sendBack", u: "withdraw", n: "next" };
+const KEYS = {
+  c: "confirm", b: "sendBack", u: "withdraw", n: "next", "?": "help",
+  "+": "zoomIn", "=": "zoomIn", "-": "zoomOut", _: "zoomOut", 0: "zoomReset",
+};
+const PANS = { arrowleft: [1, 0], arrowright: [-1, 0], arrowup: [0, 1], arrowdown: [0, -1] };
+const MAY_REPEAT = new Set(["+", "=", "-", "_", ...Object.keys(PANS)]);
 const VIEW_KEYS = { o: "product", d: "depth", a: "saliency" };
 
 addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.repeat) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (document.querySelector("dialog[open]") || event.target.matches?.("input, textarea, select")) return;
   const digit = event.code?.match(/^(?:Digit|Numpad)([1-5])$/);
   const key = event.key.toLowerCase();
+  if (PANS[key] && viewer?.pan(...PANS[key])) event.preventDefault(); // else the page scrolls
   if (!digit && !KEYS[key] && !VIEW_KEYS[key]) return;
   event.preventDefault();
+  if (event.repeat && !MAY_REPEAT.has(key)) return; // a key that is held down decides once
   if (digit) label(Number(digit[1]) - 1);
   else if (KEYS[key]) doings[KEYS[key]]();
   else view(VIEW_KEYS[key]);
@@ -167,6 +205,7 @@ addEventListener("click", (event) => {
   if (!pressed) return;
   if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a link in a new tab
   event.preventDefault();
+  if (event.detail > 1 && !pressed.dataset.view) return; // the second half of a double click
   if (pressed.dataset.decide) label(Number(pressed.dataset.decide));
   else if (pressed.dataset.view) view(pressed.dataset.view);
   else doings[pressed.dataset.do]();
@@ -186,4 +225,12 @@ function toast(text, button, onPress) {
   part("toast").hidden = false;
 }
 
+
+setInterval(() => {
+  if (document.visibilityState !== "visible" || isBusy || !here().dataset.candidate) return;
+  fetch(location.href, { method: "HEAD", credentials: "same-origin" }).catch(() => {});
+  lookAhead(); // anew: somebody may have answered
+}, RENEW_MS);
+
+settle();
 lookAhead();
