@@ -28,7 +28,7 @@ def project(db):
 def give(user, project, labels):
     """One answer to every task this person can get; labels: candidate -> label."""
     slots = lease(user, project, 50)
-    answers = [Answer(uuid.uuid4(), slot.task_id, labels[slot.task.candidate_id], 2.0) for slot in slots]
+    answers = [Answer(uuid.uuid4(), slot.task_id, labels[slot.candidate_id], 2.0) for slot in slots]
     return save_annotations(user, answers)
 
 

@@ -110,14 +110,16 @@ class TestBringingAnswersHere:
         assert Annotation.objects.get().label == Label.AVAILABLE
 
     def test_a_task_that_somebody_holds_at_the_desk_is_theirs(self, bring, people, tasks, project):
-        (slot,) = actions.lease(people["bob"], project, 1)
+        (lease,) = actions.lease(people["bob"], project, 1)
+        slot = Slot.objects.get(pk=lease.slot_id)
         said = bring(row(slot.task, annotation(1, alices(people))))
         assert "1 surplus" in said
         slot.refresh_from_db()
         assert slot.annotator == people["bob"] and not slot.is_filled
 
     def test_ones_own_lease_is_used_up_by_the_answer(self, bring, people, tasks, project):
-        (slot,) = actions.lease(people["alice"], project, 1)
+        (lease,) = actions.lease(people["alice"], project, 1)
+        slot = Slot.objects.get(pk=lease.slot_id)
         bring(row(slot.task, annotation(1, alices(people))))
         slot.refresh_from_db()
         assert slot.is_filled and slot.lease_until is None

@@ -29,7 +29,7 @@ def project(db):
 def give(user, project, labels, seconds=2.0):
     slots = lease(user, project, 100)
     return save_annotations(
-        user, [Answer(uuid.uuid4(), slot.task_id, labels[slot.task.candidate_id], seconds) for slot in slots]
+        user, [Answer(uuid.uuid4(), slot.task_id, labels[slot.candidate_id], seconds) for slot in slots]
     )
 
 

@@ -611,10 +611,10 @@ class TestTheGrid:
         save_annotations(people["rita"], [Answer(uuid.uuid4(), slot.task_id, 0, 1.0)])
         pages = [rita.get(f"{url}?page={number}") for number in (1, 2)]
         shown = [row.candidate_id for page in pages for row in page.context["page"].rows]
-        assert len(shown) == 29 and slot.task.candidate_id not in shown
+        assert len(shown) == 29 and slot.candidate_id not in shown
         assert any(b"labelled it yourself" in page.content for page in pages)
         again = rita.get(self.make(rita, label="0")).context["snapshot"]
-        assert slot.task.candidate_id not in again.candidates
+        assert slot.candidate_id not in again.candidates
 
     @pytest.mark.parametrize("page", ["0", "3", "²", "x", "-1", "99999999999999999999", "%00"])
     def test_a_made_up_page_is_not_found(self, rita, rows, page):
