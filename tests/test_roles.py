@@ -113,6 +113,7 @@ desk-release          label            POST
 desk-undo             label            POST own=alice
 desk-skip             label            POST own=alice
 desk-flag             label            POST own=alice
+desk-me               label            GET
 desk-keys             label            GET PUT POST
 review-decisions      review           POST
 pairs-lease           label            POST
