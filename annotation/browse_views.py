@@ -26,6 +26,7 @@ from generation.models import Candidate
 
 PAGE_SIZE = 36
 MOST_FILTERS = 100
+FIRST_SHOWN = 12
 _CSV_HEAD = [
     "candidate", "image_sha256", "sku", "product", "category", "prompt", "generator", "consensus", "confidence",
     "agreement", "answers", "method", "complete", "who_said_what",
@@ -134,7 +135,7 @@ def snapshot_make(request: HttpRequest) -> HttpResponse:
 
 
 def _own(request: HttpRequest, pk: int) -> Snapshot:
-    return get_object_or_404(Snapshot, pk=pk, owner=request.user)
+    return get_object_or_404(Snapshot.objects.defer("candidates"), pk=pk, owner=request.user)
 
 
 @requires("see_quality")
@@ -149,7 +150,8 @@ def _snapshot_page(request: HttpRequest, row: Snapshot, bound: dict[str, BulkFor
         name: (bound or {}).get(name) or kind(auto_id=f"{name}_%s", initial=_first_project(form))
         for name, kind in FORMS.items()
     }
-    shown = Candidate.objects.in_bulk(row.candidates[:12])
+    first = Snapshot.objects.values_list(f"candidates__0_{FIRST_SHOWN}", flat=True).get(pk=row.pk)
+    shown = Candidate.objects.in_bulk(first)
     context = {
         "snapshot": row,
         "words": form.in_words() if form.is_valid() else [],
@@ -157,7 +159,7 @@ def _snapshot_page(request: HttpRequest, row: Snapshot, bound: dict[str, BulkFor
         "grid_url": _grid(row) if request.user.may("review") else "",
         "is_cut": label_browser.is_cut(row),
         "forms": forms,
-        "first": [shown[pk] for pk in row.candidates[:12] if pk in shown],
+        "first": [shown[pk] for pk in first if pk in shown],
     }
     return render(request, "annotation/snapshot.html", context, status=422 if bound else 200)
 
