@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC
 from typing import Any
-
-from django.utils import timezone
 
 from accounts.models import User
 from adproof.labels import N_LABELS, TITLES
-from annotation.figures import Facts
+from annotation.figures import Facts, this_hour
 
 # Reasons to look: fewer judged answers than this say nothing yet.
 ENOUGH, ENOUGH_GOLD = 30, 10
@@ -75,12 +72,11 @@ class _News:
 
     @classmethod
     def of(cls, now: Facts) -> _News:
-        midnight = timezone.now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        return cls(
-            Counter(answer.annotator for answer in now.news),
-            Counter(answer.annotator for answer in now.news if answer.at >= midnight),
-            int(midnight.timestamp()) // 86_400,
-        )
+        found = cls(Counter(), Counter(), this_hour() // 24)
+        for news in now.news:
+            found.all[news.annotator] += news.count
+            found.today[news.annotator] += news.count * (news.hour // 24 == found.day)
+        return found
 
 
 def _person(now: Facts, user: User, news: _News) -> Person:

@@ -26,6 +26,7 @@ from runs.models import Run
 
 KIND = FIT
 REFIT_EVERY = 200  # new answers
+PAUSE = 4  # times as long as the last fit took: fits cost at most a fifth of one core, however many answers there are
 MIN_JUDGED = 30  # verdicts on candidates with two answers: fewer say nothing about how good the judge is
 _CHUNK = 1024
 
@@ -42,17 +43,25 @@ def fit_if_due(every: int = REFIT_EVERY) -> Run | None:
     """Start a fit when `every` answers have come (or been taken back) since the last one began.
 
     Called by every worker once a minute, by the page and by the loop, not by a signal; costs two small queries
-    however many answers there are.
+    however many answers there are. Where a fit takes minutes, the next one waits some.
     """
     last = Run.objects.filter(kind=KIND).order_by("-id").first()
     if last is not None and not last.is_finished:
         return last
+    if last is not None and _is_pausing(last):
+        return None
     answers = Annotation.objects.all()
     if last is not None:
         answers = answers.filter(created_at__gt=last.started_at or last.created_at)
     # The first fit is wanted at once; later ones only when there is enough news.
     enough = every if last is not None else 1
     return start_fit() if answers[:enough].count() >= enough else None
+
+
+def _is_pausing(last: Run) -> bool:
+    if last.started_at is None or last.finished_at is None:
+        return False
+    return timezone.now() < last.finished_at + PAUSE * (last.finished_at - last.started_at)
 
 
 def last_fit() -> Run | None:

@@ -78,7 +78,8 @@ def _after(request: HttpRequest) -> tuple[float, int] | None:
 
 
 def _fit_state(now: figures.Facts) -> dict[str, Any]:
-    return {"fit": now.fit, "news": len(now.news), "most_news": figures.MOST_NEWS, "running": quality.running_fit()}
+    news = sum(row.count for row in now.news)
+    return {"fit": now.fit, "news": news, "most_news": figures.MOST_NEWS, "running": quality.running_fit()}
 
 
 @requires("see_quality")
