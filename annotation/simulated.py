@@ -12,6 +12,7 @@ import json
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,17 +59,22 @@ class DeskError(Exception):
 
 
 class DeskClient:
-    """One connection, kept open. Not for use by several threads."""
+    """One connection, kept open. Not for use by several threads.
+
+    patience_s: how long a request is sent again while the server is away or in trouble (5xx), as the desk page does.
+    """
 
     api = API
 
-    def __init__(self, base_url: str, token: str, timeout_s: float = 60) -> None:
+    def __init__(self, base_url: str, token: str, timeout_s: float = 60, patience_s: float = 0) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise DeskError(f"{base_url!r} is no address of a server: give one as http://127.0.0.1:8000")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = kind(parts.hostname, parts.port, timeout=timeout_s)
         self._headers = {"Authorization": f"Token {token}", "Content-Type": "application/json"}
+        self._patience_s = patience_s
+        self.trouble: Counter[int] = Counter()  # answers that were no answer, by status; 0: the connection broke
 
     def post(self, verb: str, body: dict[str, Any]) -> dict[str, Any]:
         return json.loads(self._request("POST", self.api + verb, json.dumps(body).encode()))
@@ -77,20 +83,29 @@ class DeskClient:
         return self._request("GET", path, None)
 
     def _request(self, method: str, path: str, body: bytes | None) -> bytes:
-        for last_try in (False, True):
+        until, tries = time.monotonic() + self._patience_s, 0
+        while True:
+            tries += 1
             try:
                 self._connection.request(method, path, body, self._headers)
                 response = self._connection.getresponse()
                 data = response.read()
-                break
             except (http.client.HTTPException, OSError) as error:
                 # The server closes idle connections; every call is safe to send again.
                 self._connection.close()
-                if last_try:
+                self.trouble[0] += 1
+                if tries > 1 and time.monotonic() > until:
                     raise DeskError(f"no answer from the server: {error}") from error
-        if response.status != 200:
-            raise DeskError(f"{method} {path}: HTTP {response.status} {data[:300].decode(errors='replace')}")
-        return data
+            else:
+                if response.status == 200:
+                    return data
+                self.trouble[response.status] += 1
+                if response.status < 500 or time.monotonic() > until:
+                    raise DeskError(
+                        f"{method} {path}: HTTP {response.status} {data[:300].decode(errors='replace')}"
+                    )
+            if tries > 1:
+                time.sleep(min(1.0, 0.1 * tries))
 
     def close(self) -> None:
         self._connection.close()

@@ -32,7 +32,7 @@ def settings_from_url(url: str) -> dict[str, Any]:
     if not name:
         raise DatabaseProblem("DATABASE_URL names no database: add /adproof (or its name) at the end")
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "config.postgres",
         "NAME": name,
         "USER": unquote(parts.username or query.pop("user", "")),
         "PASSWORD": unquote(parts.password or query.pop("password", "")),

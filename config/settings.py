@@ -72,6 +72,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "config.full_disk.FullDisk",
+    "config.database_away.DatabaseAway",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -98,7 +99,10 @@ DATABASES = {"default": settings_from_url(DATABASE_URL)}
 DATABASES["default"]["OPTIONS"]["pool"] = {
     "min_size": 1,
     "max_size": env.number("DATABASE_POOL", 16, least=2),
-    "timeout": 10,
+    "timeout": 5,
+    # A pool that can't connect waits twice as long before each further try. After so many seconds it begins anew, with
+    # the next request: else a platform would go on being away for minutes after a long restart of its database.
+    "reconnect_timeout": 3,
 }
 # Only for the statements of annotation.prepared; Django itself prepares none. A pooler between us and PostgreSQL that
 # hands every transaction another connection cannot have them: 0.

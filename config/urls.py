@@ -18,3 +18,5 @@ urlpatterns = [
 ]
 
 handler400 = "frontend_templates.views.bad_request"
+handler404 = "frontend_templates.views.not_found"
+handler500 = "frontend_templates.views.broken"

@@ -134,7 +134,7 @@ def prompts(request: HttpRequest) -> HttpResponse:
 @requires("generate")
 @require_http_methods(["GET", "HEAD", "POST"])
 def prompt_edit(request: HttpRequest, pk: int | None = None) -> HttpResponse:
-    prompt = get_object_or_404(Prompt, pk=pk) if pk else None
+    prompt = get_object_or_404(Prompt, pk=pk) if pk is not None else None
     form = PromptForm(request.POST if request.method == "POST" else None, instance=prompt)
     if form.is_bound and form.is_valid():
         form.save()

@@ -3,8 +3,9 @@ from typing import Any
 from django.contrib import messages
 from django.core.cache import cache
 from django.db.models import Avg, Count
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.encoding import iri_to_uri
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
@@ -21,8 +22,8 @@ _STATISTICS_AGE_S = 20
 def back(request: HttpRequest, otherwise: str, *args: Any) -> HttpResponse:
     """To the page that the form came from, when it is one of ours."""
     wanted = request.POST.get("next", "")
-    if url_has_allowed_host_and_scheme(wanted, {request.get_host()}, request.is_secure()):
-        return redirect(wanted)
+    if wanted.startswith("/") and url_has_allowed_host_and_scheme(wanted, {request.get_host()}, request.is_secure()):
+        return HttpResponseRedirect(iri_to_uri(wanted))
     return redirect(otherwise, *args)
 
 
