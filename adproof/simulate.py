@@ -3,13 +3,19 @@ wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from adproof.labels import N_LABELS, Label
+from adproof.labels import N_LABELS, Label, parse_label
+
+Doing = Literal["label", "skip", "flag"]
 
 # The median of 747 people who labelled CIFAR-10N was 4.2 s per picture.
 _SECONDS_MEAN = 4.2
@@ -24,7 +30,9 @@ class SimulatedAnnotator:
         confusion: (5, 5) float64, confusion[truth, answer]; rows sum to 1.
         seconds_mean, seconds_sd: of the time per answer, in seconds; log-normal, never under 0.3 s.
         rng: the source of this annotator's answers; the same state gives the same answers.
-    Raises: ValueError: the confusion is not (5, 5) with rows of probabilities, or the times are not positive.
+        skips, flags: shares of what they see that they pass on, or whose product they call unsuitable.
+    Raises: ValueError: the confusion is not (5, 5) with rows of probabilities, the times are not positive,
+        or the shares are no shares.
     """
 
     name: str
@@ -32,6 +40,8 @@ class SimulatedAnnotator:
     seconds_mean: float
     seconds_sd: float
     rng: np.random.Generator
+    skips: float = 0.0
+    flags: float = 0.0
 
     def __post_init__(self) -> None:
         rows = np.asarray(self.confusion, dtype=np.float64)
@@ -39,7 +49,16 @@ class SimulatedAnnotator:
             raise ValueError(f"confusion must be ({N_LABELS}, {N_LABELS}) with rows that sum to 1")
         if self.seconds_mean <= 0 or self.seconds_sd < 0:
             raise ValueError(f"{self.seconds_mean} s with a spread of {self.seconds_sd} s is no time")
+        if min(self.skips, self.flags) < 0 or self.skips + self.flags > 1:
+            raise ValueError(f"skips {self.skips} and flags {self.flags} must be shares that sum to 1 at most")
         self.confusion = rows
+
+    def does(self) -> Doing:
+        """What they do with the next candidate."""
+        if not self.skips and not self.flags:
+            return "label"
+        drawn = self.rng.random()
+        return "skip" if drawn < self.skips else "flag" if drawn < self.skips + self.flags else "label"
 
     def label(self, truth: int | ArrayLike) -> tuple[Label, float]:
         """Answer one candidate.
@@ -133,3 +152,89 @@ def _annotator(
         bias = np.full(N_LABELS, (1 - to_available) / (N_LABELS - 1))
         bias[Label.AVAILABLE] = to_available
     return SimulatedAnnotator(name, confusion_of(accuracy, bias), seconds, seconds * 0.6, rng)
+
+
+# --- a crowd from a file
+
+_MOST_PEOPLE = 1000
+_KNOWN = {"name", "accuracy", "bias", "confusion", "seconds", "spread", "skips", "flags"}
+
+
+class BadCrowd(ValueError):
+    """The file describes no crowd; the message says who and what."""
+
+
+def read_crowd(path: Path, rng: np.random.Generator) -> list[SimulatedAnnotator]:
+    """People as a JSON list describes them.
+
+    Each: {"name": "ann", "accuracy": 0.9, "bias": {"available": 3}, "seconds": 4.2, "spread": 2, "skips": 0.02,
+    "flags": 0.01}; all but the name may be missing. "confusion", a row of five for each true label, stands
+    instead of accuracy and bias (of how wrong answers are shared among labels).
+
+    Raises: BadCrowd: it can't be read, or somebody in it can't be.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadCrowd(f"{path} can't be read as JSON: {str(error)[:200]}") from error
+    if not isinstance(rows, list) or not 0 < len(rows) <= _MOST_PEOPLE:
+        raise BadCrowd(f"{path}: a list of 1 to {_MOST_PEOPLE} people is wanted.")
+    people = [_described(row, number, child) for number, (row, child) in enumerate(
+        zip(rows, rng.spawn(len(rows)), strict=True), start=1)]  # fmt: skip
+    names = [person.name for person in people]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise BadCrowd(f"{twice!r} is there twice.")
+    return people
+
+
+def with_habits(people: Sequence[SimulatedAnnotator], skips: float, flags: float) -> list[SimulatedAnnotator]:
+    """The same people, who pass on and flag so often. Raises ValueError."""
+    return [replace(person, skips=skips, flags=flags) for person in people]
+
+
+def _described(row: Any, number: int, rng: np.random.Generator) -> SimulatedAnnotator:
+    who = f"Person {number}"
+    if not isinstance(row, dict) or not set(row) <= _KNOWN:
+        raise BadCrowd(f"{who}: an object with some of {', '.join(sorted(_KNOWN))} is wanted.")
+    name = row.get("name")
+    if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum() or len(name) > 100:
+        raise BadCrowd(f"{who}: a name of letters, digits, - and _ is wanted.")
+    who = f"{who} ({name})"
+    if "confusion" in row and ("accuracy" in row or "bias" in row):
+        raise BadCrowd(f"{who}: give either a confusion, or accuracy and bias.")
+    seconds = _amount(row, "seconds", _SECONDS_MEAN, who)
+    spread = _amount(row, "spread", 0.6 * seconds, who)
+    try:
+        confusion = row["confusion"] if "confusion" in row else _accuracy_and_bias(row, who)
+        return SimulatedAnnotator(
+            name, confusion, seconds, spread, rng, _amount(row, "skips", 0.0, who), _amount(row, "flags", 0.0, who)
+        )
+    except BadCrowd:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadCrowd(f"{who}: {error}.") from None
+
+
+def _accuracy_and_bias(row: Mapping[str, Any], who: str) -> NDArray[np.float64]:
+    accuracy = _amount(row, "accuracy", 0.85, who)
+    if accuracy > 1:
+        raise BadCrowd(f"{who}: accuracy is {accuracy}, more than 1.")
+    given = row.get("bias")
+    if given is None:
+        return confusion_of(accuracy)
+    if not isinstance(given, dict) or not given:
+        raise BadCrowd(f"{who}: bias is no object of labels and how much each is favoured.")
+    bias = np.zeros(N_LABELS)
+    for label in given:
+        bias[parse_label(label)] = _amount(given, label, 0.0, who)
+    if not bias.sum():
+        raise BadCrowd(f"{who}: bias favours no label.")
+    return confusion_of(accuracy, bias)
+
+
+def _amount(row: Mapping[str, Any], key: str, default: float, who: str) -> float:
+    value = row.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise BadCrowd(f"{who}: {key} is {str(value)[:40]}; a number of 0 or more is wanted.")
+    return float(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from rest_framework.authtoken.models import Token
 
@@ -11,8 +13,13 @@ from adproof.simulate import SimulatedAnnotator, crowd
 
 def simulated_people(n: int, seed: int) -> list[tuple[str, SimulatedAnnotator]]:
     """(token, annotator) of n accounts that can only be used by token; the same seed gives the same people."""
+    return accounts_of(crowd(n, np.random.default_rng(seed)))
+
+
+def accounts_of(annotators: Sequence[SimulatedAnnotator]) -> list[tuple[str, SimulatedAnnotator]]:
+    """Each with the token of an account, made if need be, that can only be used by token."""
     people = []
-    for annotator in crowd(n, np.random.default_rng(seed)):
+    for annotator in annotators:
         user, made = User.objects.get_or_create(
             username=f"sim-{annotator.name}", defaults={"is_simulated": True, "role": "annotator"}
         )

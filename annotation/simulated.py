@@ -26,6 +26,7 @@ from adproof.simulate import SimulatedAnnotator
 
 API = "/api/v1/desk/"
 BATCH = 10
+EVEN = np.full(5, 0.2)
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Work:
     saved: int = 0
     surplus: int = 0
     refused: int = 0
+    skipped: int = 0
+    flagged: int = 0
     lease_s: list[float] = field(default_factory=list)
     submit_s: list[float] = field(default_factory=list)
     error: str = ""
@@ -181,12 +184,15 @@ def work_together(
     limit: int | None = None,
     seconds: float | None = None,
     one_by_one: bool = False,
+    pace: float = 0.0,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[Work]:
     """Let all of them label at once, a thread each, until nothing is left for them, `limit` answers or `seconds`.
 
     people: (token, annotator). truth: None = every label is as likely, and nothing is downloaded.
     one_by_one: each answer in a request of its own, as the desk page sends them; else ten at a time.
+    pace: 0: nobody waits. 1: they take their time, as people do, answer one by one and renew what they hold; 0.1: ten
+    times as fast.
     Raises DeskError when none of them could work.
     """
     budget, until = _Budget(limit), None if seconds is None else time.monotonic() + seconds
@@ -197,7 +203,8 @@ def work_together(
         token, annotator = people[place]
         try:
             client = DeskClient(base_url, token)
-            _label(client, annotator, project, remembered, works[place], budget, until, one_by_one)
+            desk = _Desk(client, annotator, remembered, works[place], until, pace)
+            desk.work(project, budget, 1 if one_by_one or pace else BATCH)
             client.close()
         except DeskError as error:
             works[place].error = str(error)
@@ -214,41 +221,90 @@ def work_together(
     return works
 
 
-def _label(
-    client: DeskClient, annotator: SimulatedAnnotator, project: int, truth: Remembered | None, work: Work,
-    budget: _Budget, until: float | None, one_by_one: bool,
-) -> None:  # fmt: skip
-    even = np.full(5, 0.2)
-    while until is None or time.monotonic() < until:
-        wanted = budget.take(BATCH)
-        if not wanted:
+RENEW_S = 60  # an open page does so every minute
+
+
+@dataclass
+class _Desk:
+    """One annotator at work."""
+
+    client: DeskClient
+    annotator: SimulatedAnnotator
+    truth: Remembered | None
+    did: Work
+    until: float | None
+    pace: float
+    held: list[int] = field(default_factory=list)  # tasks
+    renewed_at: float = 0.0
+
+    def work(self, project: int, budget: _Budget, at_once: int) -> None:
+        """Batch after batch; what is held when the time is over is given back."""
+        while not self.is_over():
+            wanted = budget.take(BATCH)
+            if not wanted:
+                return
+            tasks = self.lease(project, wanted)
+            budget.give_back(wanted - len(tasks))
+            if not tasks:
+                return
+            answers = []
+            for task in tasks:
+                if self.is_over():
+                    break
+                answers += self.look_at(task, budget)
+                if len(answers) >= at_once:
+                    self.send(answers)
+                    answers = []
+            self.send(answers)
+        if self.held:
+            self.client.post("release", {"tasks": self.held})
+
+    def is_over(self) -> bool:
+        return self.until is not None and time.monotonic() > self.until
+
+    def lease(self, project: int, wanted: int) -> list[dict[str, Any]]:
+        started = time.perf_counter()
+        tasks = self.client.post("lease", {"project": project, "count": wanted})["tasks"]
+        self.did.lease_s.append(time.perf_counter() - started)
+        self.held, self.renewed_at = [task["task"] for task in tasks], time.monotonic()
+        return tasks
+
+    def look_at(self, task: dict[str, Any], budget: _Budget) -> list[dict[str, Any]]:
+        """The answer; none if it is skipped, or flagged: then its place in the budget is free again."""
+        doing = self.annotator.does()
+        label, seconds = self.annotator.label(EVEN if self.truth is None else self.truth(self.client, task))
+        self.wait(seconds * self.pace)
+        if doing == "label":
+            return [{"id": str(uuid.uuid4()), "task": task["task"], "label": int(label), "seconds": round(seconds, 2)}]
+        self.held = [held for held in self.held if held != task["task"]]
+        budget.give_back(1)
+        body = {"task": task["task"], **({"reason": "simulated"} if doing == "flag" else {})}
+        try:
+            self.client.post(doing, body)
+        except DeskError:
+            self.did.refused += 1  # flagged by somebody else meanwhile, say
+            return []
+        self.did.skipped += doing == "skip"
+        self.did.flagged += doing == "flag"
+        return []
+
+    def wait(self, seconds: float) -> None:
+        """In steps, so that what is held is renewed and the end is not overslept."""
+        end = time.monotonic() + seconds
+        while not self.is_over() and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, 1.0))
+            if self.held and time.monotonic() - self.renewed_at > RENEW_S:
+                self.held = self.client.post("renew", {"tasks": self.held})["held"]
+                self.renewed_at = time.monotonic()
+
+    def send(self, answers: list[dict[str, Any]]) -> None:
+        if not answers:
             return
         started = time.perf_counter()
-        tasks = client.post("lease", {"project": project, "count": wanted})["tasks"]
-        work.lease_s.append(time.perf_counter() - started)
-        budget.give_back(wanted - len(tasks))
-        if not tasks:
-            return
-        answers = [_answer(annotator, even if truth is None else truth(client, task), task) for task in tasks]
-        for start in range(0, len(answers), 1 if one_by_one else BATCH):
-            if until is not None and time.monotonic() > until:
-                break
-            _send(client, answers[start : start + (1 if one_by_one else BATCH)], work)
-
-
-def _answer(annotator: SimulatedAnnotator, truth: NDArray[np.float64], task: dict[str, Any]) -> dict[str, Any]:
-    label, seconds = annotator.label(truth)
-    return {"id": str(uuid.uuid4()), "task": task["task"], "label": int(label), "seconds": round(seconds, 2)}
-
-
-def _send(client: DeskClient, answers: list[dict[str, Any]], work: Work) -> None:
-    started = time.perf_counter()
-    results = client.post("annotations", {"annotations": answers})["results"]
-    work.submit_s.append(time.perf_counter() - started)
-    for result in results:
-        if result["status"] == "saved":
-            work.saved += 1
-        elif result["status"] == "surplus":
-            work.surplus += 1
-        else:
-            work.refused += 1
+        results = self.client.post("annotations", {"annotations": answers})["results"]
+        self.did.submit_s.append(time.perf_counter() - started)
+        sent = {answer["task"] for answer in answers}
+        self.held = [task for task in self.held if task not in sent]
+        for result in results:
+            name = result["status"] if result["status"] in ("saved", "surplus") else "refused"
+            setattr(self.did, name, getattr(self.did, name) + 1)

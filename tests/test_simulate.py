@@ -1,11 +1,13 @@
 """Simulated annotators answer late and wrong, as people do."""
 
+import json
+
 import numpy as np
 import pytest
 
 from adproof.aggregation.dawid_skene import DawidSkene
 from adproof.labels import Label
-from adproof.simulate import SimulatedAnnotator, confusion_of, crowd
+from adproof.simulate import BadCrowd, SimulatedAnnotator, confusion_of, crowd, read_crowd
 
 
 def answers(annotator, truth, n):
@@ -80,3 +82,61 @@ def test_it_refuses_what_is_no_annotator():
         SimulatedAnnotator("ann", np.ones((5, 5)), 4.0, 2.0, np.random.default_rng(0))
     with pytest.raises(ValueError, match="shares"):
         crowd(3, np.random.default_rng(0), sloppy_share=0.8, biased_share=0.8)
+
+
+class TestACrowdFromAFile:
+    def read(self, tmp_path, content):
+        path = tmp_path / "crowd.json"
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return read_crowd(path, np.random.default_rng(0))
+
+    def test_each_with_what_was_said_and_the_usual_for_the_rest(self, tmp_path):
+        rows = [
+            {"name": "ann", "accuracy": 0.9, "bias": {"available": 3, "size_mismatch": 1}, "seconds": 2.0, "spread": 0},
+            {"name": "bo", "confusion": np.eye(5)[::-1].tolist(), "skips": 0.5, "flags": 0.25},
+            {"name": "cleo"},
+        ]
+        ann, bo, cleo = self.read(tmp_path, rows)
+        assert ann.confusion[Label.SPACE_MISMATCH] == pytest.approx([0.075, 0.9, 0.025, 0, 0])
+        assert [ann.label(1)[1] for _ in range(3)] == pytest.approx([2.0] * 3)
+        assert bo.label(0)[0] == Label.SHAPE_HALLUCINATION
+        done = [bo.does() for _ in range(2000)]
+        assert [done.count(what) / 2000 for what in ("skip", "flag", "label")] == pytest.approx([0.5, 0.25, 0.25], abs=0.04)
+        assert cleo.confusion.diagonal() == pytest.approx(0.85) and cleo.does() == "label"
+
+    def test_the_same_file_and_seed_give_the_same_answers(self, tmp_path):
+        one, two = (self.read(tmp_path, [{"name": "ann", "skips": 0.3}])[0] for _ in range(2))
+        assert [(one.does(), one.label(2)) for _ in range(20)] == [(two.does(), two.label(2)) for _ in range(20)]
+
+    @pytest.mark.parametrize(
+        ("content", "sentence"),
+        [
+            ("{", "can't be read as JSON"),
+            ("[" * 100_000, "can't be read as JSON"),
+            ([], "a list of 1 to 1000"),
+            ({"name": "ann"}, "a list of 1 to 1000"),
+            (["ann"], "Person 1: an object"),
+            ([{"name": "ann", "mood": "good"}], "Person 1: an object"),
+            ([{"accuracy": 1}], "Person 1: a name"),
+            ([{"name": "a b"}], "Person 1: a name"),
+            ([{"name": "ann"}, {"name": "ann"}], "'ann' is there twice"),
+            ([{"name": "ann", "accuracy": 2}], "more than 1"),
+            ([{"name": "ann", "accuracy": "0.9"}], "accuracy is 0.9; a number"),
+            ('[{"name": "ann", "seconds": NaN}]', "seconds is nan"),
+            ([{"name": "ann", "seconds": 0}], "is no time"),
+            ([{"name": "ann", "bias": {"nice": 1}}], "not a label"),
+            ([{"name": "ann", "bias": {"available": 0}}], "favours no label"),
+            ([{"name": "ann", "bias": 3}], "bias is no object"),
+            ([{"name": "ann", "confusion": [[1, 0], [0, 1]]}], "confusion must be"),
+            ([{"name": "ann", "confusion": "x"}], "Person 1"),
+            ([{"name": "ann", "confusion": [], "accuracy": 1}], "either a confusion, or"),
+            ([{"name": "ann", "skips": 0.8, "flags": 0.3}], "shares"),
+        ],
+    )
+    def test_nonsense_is_refused_with_whose_it_is(self, tmp_path, content, sentence):
+        with pytest.raises(BadCrowd, match=sentence):
+            self.read(tmp_path, content)
+
+    def test_a_file_that_is_not_there(self, tmp_path):
+        with pytest.raises(BadCrowd, match="can't be read"):
+            read_crowd(tmp_path / "none.json", np.random.default_rng(0))
