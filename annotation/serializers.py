@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from adproof.labels import parse_label
+from adproof.labels import N_LABELS, parse_label
 from annotation.actions import COUNT_AT_MOST, Answer
 
 MAX_ANSWERS = 100
@@ -27,6 +28,7 @@ class Strict(serializers.Serializer):
         return super().to_internal_value(data)
 
 
+@extend_schema_field({"oneOf": [{"type": "integer", "minimum": 0, "maximum": N_LABELS - 1}, {"type": "string"}]})
 class LabelField(serializers.Field):
     """A label by its number 0..4 or its name; the message of a wrong one names the five."""
 
@@ -40,6 +42,9 @@ class LabelField(serializers.Field):
         return int(value)
 
 
+@extend_schema_field(
+    {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}, "minItems": 2, "maxItems": 2}
+)
 class MarkerField(serializers.Field):
     """[x, y] as shares of the picture's width and height."""
 

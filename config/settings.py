@@ -188,6 +188,15 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Label candidates, read verdicts, freeze dataset versions.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "config.openapi.say_how_it_refuses",
+    ],
+    # Two answers have a `status`: what became of an answer, and of a decision.
+    "ENUM_NAME_OVERRIDES": {
+        "AnswerStatus": ["saved", "surplus", "undone", "refused"],
+        "DecisionStatus": ["saved", "refused"],
+    },
 }
 
 UNFOLD = {
