@@ -40,11 +40,12 @@ def _make(request: HttpRequest, project: Project) -> HttpResponse:
         return _page(request, project, form=form, plan=pairs.plan(project, form.wanted()))
     found = pairs.make_pairs(project, form.wanted())
     if found.made:
+        preference_figures.forget(project)
         messages.success(request, f"{_count(found.made, 'pair')} of {_count(found.products, 'product')} made.")
     else:
         messages.warning(request, "No pair was made.")
-    for count, what, why in found.left_out:
-        messages.info(request, f"{count:,} {what} left out: {why}.")
+    for count, what, which in found.left_out:
+        messages.info(request, f"Left out: {_count(count, what)} {which}.")
     return redirect("project_pairs", project.pk)
 
 
@@ -56,26 +57,24 @@ def _page(
     request: HttpRequest, project: Project, form: PairsForm | None = None, plan: pairs.Plan | None = None, status: int = 200
 ) -> HttpResponse:  # fmt: skip
     by, prompt = _asked(request)
-    found = preference_figures.results(project, by, prompt)
-    prompts = preference_figures.prompts(project)
-    plot = strengths(found, by)
+    now = preference_figures.figures(project, by, prompt)
+    found = now.found
     context = {
         "project": project,
         "form": form or PairsForm(initial=first_guess()),
         "plan": plan,
-        "progress": preference_figures.progress(project),
+        "now": now,
+        "progress": now.progress,
         "by": by,
         "prompt": prompt,
-        "prompt_name": next((row.name for row, _ in prompts if row.pk == prompt), None),
-        "prompts": prompts,
-        "enough": preference_figures.ENOUGH,
+        "prompts": now.prompts,
         "found": found,
-        "plot": plot,
+        "plot": strengths(found, by),
         "plot_url": f"{reverse('pairs_table', args=[project.pk, 'strengths'])}?{_query(by, prompt)}",
         "query": _query(by, prompt),
-        "sides": preference_figures.sides(project),
-        "agreement": preference_figures.agreement(project),
-        "people": preference_figures.people(project),
+        "sides": now.sides,
+        "agreement": now.agreement,
+        "people": now.people,
         "rows": list(zip(found.things, found.matrix, strict=True)),
     }
     return render(request, "annotation/project_pairs.html", context, status=status)

@@ -74,7 +74,7 @@ class Row(NamedTuple):
 
 @dataclass
 class Plan:
-    """The pairs there would be, and what is left out and why: (how many, of what, why)."""
+    """The pairs there would be, and what is left out: (how many, of what, which)."""
 
     pairs: list[tuple[int, int]] = field(default_factory=list)  # candidates, the smaller number first
     products: int = 0  # that these are of
@@ -171,19 +171,19 @@ def _unusable(wanted: Wanted) -> Iterator[tuple[int, str, str]]:
         unjudged=Count("id", filter=fit & Q(consensus=None)),
         judged_bad=Count("id", filter=fit & Q(consensus__isnull=False) & ~_AVAILABLE),
     )
-    yield counts["unsuitable"], "candidates", "their product is flagged as unsuitable"
-    yield counts["no_picture"], "candidates", "they have no picture"
+    yield counts["unsuitable"], "candidate", "of products flagged as unsuitable"
+    yield counts["no_picture"], "candidate", "without a picture"
     if wanted.only_available:
-        yield counts["unjudged"], "candidates", "nobody has judged them yet"
-        yield counts["judged_bad"], "candidates", "people agreed on a defect"
+        yield counts["unjudged"], "candidate", "that nobody has judged yet"
+        yield counts["judged_bad"], "candidate", "with a defect by the consensus"
 
 
 def _unpaired(wanted: Wanted, lone: int, known: int, unlooked: int) -> Iterator[tuple[int, str, str]]:
     drawn = " drawn from one prompt" if wanted.same_prompt else ""
     who = "candidates of both generators" if wanted.generators else "two candidates"
-    yield lone, "products", f"they have no {who}{drawn}"
-    yield known, "pairs", "the project has them already"
-    yield unlooked, "products", f"the {wanted.at_most:,} pairs asked for are full"
+    yield lone, "product", f"without {who}{drawn}"
+    yield known, "pair", "that the project has already"
+    yield unlooked, "product", f"not needed for the {wanted.at_most:,} pairs asked for"
 
 
 def _products(usable: QuerySet[Candidate], wanted: Wanted) -> list[int]:

@@ -5,13 +5,17 @@ The database counts; what comes back is as small as there are things to compare,
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
+from django.core.cache import cache
 from django.db import connection
 from django.db.models import Count, Q
+from django.utils import timezone
 from numpy.typing import NDArray
 
 from adproof.aggregation.agreement import Alpha, alpha_of_patterns
@@ -24,6 +28,10 @@ LEAST_GROUPS = 10  # with fewer, they tell no error of their own
 ENOUGH = 20  # preferences before anything is said about one prompt
 MOST_THINGS = 40  # compared at once: those with the most preferences
 Z = 1.96
+# Figures that took longer than this are kept for so many times the time they took: looking at them can never take
+# more than that share of the database, however large the study is.
+SLOW_S = 0.5
+KEPT_TIMES = 30
 
 _STANDING = """
     FROM annotation_preference p
@@ -333,3 +341,39 @@ def progress(project: Project) -> dict[str, int]:
         places=Count("id"), filled=Count("id", filter=Q(is_filled=True))
     )
     return {**pairs, **places, "done": pairs["total"] - pairs["open"]}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All that the page shows, and when it was counted."""
+
+    found: Results
+    prompts: list[tuple[Prompt, int]]
+    sides: Sides
+    agreement: Agreement
+    people: list[Person]
+    progress: dict[str, int]
+    counted_at: datetime
+    is_kept: bool = False
+
+
+def figures(project: Project, by: str = "generator", prompt: int | None = None) -> Figures:
+    """Counted now, or kept from a moment ago where counting takes long."""
+    key = f"pair-figures:{project.pk}:{by}:{prompt}"
+    kept: Figures | None = cache.get(key)
+    if kept is not None:
+        return replace(kept, is_kept=True)
+    started = time.perf_counter()
+    made = Figures(
+        found=results(project, by, prompt), prompts=prompts(project), sides=sides(project),
+        agreement=agreement(project), people=people(project), progress=progress(project), counted_at=timezone.now(),
+    )  # fmt: skip
+    took = time.perf_counter() - started
+    if took > SLOW_S:
+        cache.set(key, made, timeout=KEPT_TIMES * took)
+    return made
+
+
+def forget(project: Project) -> None:
+    """New pairs were made: whoever made them wants to see them."""
+    cache.delete(f"pair-figures:{project.pk}:generator:None")

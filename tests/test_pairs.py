@@ -40,7 +40,7 @@ def save(user, pair, said="left", **values):
 
 
 def why(found):
-    return {reason: (count, what) for count, what, reason in found.left_out}
+    return {which: (count, what) for count, what, which in found.left_out}
 
 
 class TestMaking:
@@ -64,13 +64,13 @@ class TestMaking:
         pair_rows.products(3, per_generator=3)
         assert make_pairs(project, pair_rows.wanted(per_product=2)).made == 6
         again = make_pairs(project, pair_rows.wanted(per_product=2))
-        assert again.made == 0 and why(again) == {"the project has them already": (6, "pairs")}
+        assert again.made == 0 and why(again) == {"that the project has already": (6, "pair")}
         assert make_pairs(project, pair_rows.wanted(per_product=3)).made == 3
 
     def test_a_limit_is_gone_on_from_the_next_time(self, project):
         pair_rows.products(5)
         first = make_pairs(project, pair_rows.wanted(at_most=3))
-        assert first.made == 3 and why(first) == {"the 3 pairs asked for are full": (2, "products")}
+        assert first.made == 3 and why(first) == {"not needed for the 3 pairs asked for": (2, "product")}
         assert make_pairs(project, pair_rows.wanted(at_most=3)).made == 2
 
     def test_no_candidate_is_used_twice_while_there_are_others(self, project):
@@ -96,7 +96,7 @@ class TestMaking:
         [one], [other] = pair_rows.products(1)
         Candidate.objects.filter(pk=other.pk).update(prompt=build.prompt("shelf"))
         left_out = why(plan(project, pair_rows.wanted()))
-        assert left_out == {"they have no candidates of both generators drawn from one prompt": (1, "products")}
+        assert left_out == {"without candidates of both generators drawn from one prompt": (1, "product")}
         assert len(plan(project, pair_rows.wanted(same_prompt=False)).pairs) == 1
 
     def test_what_may_not_be_shown_is_left_out_and_said(self, project):
@@ -108,9 +108,9 @@ class TestMaking:
         found = plan(project, pair_rows.wanted())
         assert len(found.pairs) == 2
         assert why(found) == {
-            "their product is flagged as unsuitable": (2, "candidates"),
-            "they have no picture": (1, "candidates"),
-            "they have no candidates of both generators drawn from one prompt": (1, "products"),
+            "of products flagged as unsuitable": (2, "candidate"),
+            "without a picture": (1, "candidate"),
+            "without candidates of both generators drawn from one prompt": (1, "product"),
         }
 
     def test_only_what_people_found_available_if_asked(self, project):
@@ -121,8 +121,8 @@ class TestMaking:
             )
         found = plan(project, pair_rows.wanted(only_available=True))
         assert found.pairs == [(before[0].pk, after[0].pk)]
-        assert why(found)["nobody has judged them yet"] == (1, "candidates")
-        assert why(found)["people agreed on a defect"] == (1, "candidates")
+        assert why(found)["that nobody has judged yet"] == (1, "candidate")
+        assert why(found)["with a defect by the consensus"] == (1, "candidate")
 
     def test_other_pairs_of_a_product_are_no_reason_not_to_make_these(self, project):
         pair_rows.products(1, per_generator=2)

@@ -331,3 +331,31 @@ def test_axe_finds_nothing_serious_and_both_pictures_are_in_sight(open_page):
 def test_the_scripts_are_small():
     own = sum(len(gzip.compress(path.read_bytes())) for path in (STATIC / "pairs").glob("*.js"))
     assert own < 8_000
+
+
+class TestResultsPage:
+    @pytest.fixture
+    def alice(self):
+        return User.objects.create_user("alice", password="a-long-password", role="manager")
+
+    @pytest.mark.parametrize("context", SIZES, indirect=True, ids=["desktop, light", "phone, dark"])
+    def test_is_drawn_can_be_read_by_keys_and_axe_finds_nothing_serious(self, context, live_server):
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+        from tests.test_pairs_results import filled
+
+        project = Project.objects.create(name="taste")
+        filled(project)
+        page, errors = context.new_page(), []
+        page.on("pageerror", lambda error: errors.append(error))
+        page.goto(f"{live_server.url}/projects/{project.pk}/pairs/")
+        canvas = page.wait_for_selector("[data-plot=interval] canvas")
+        assert canvas.evaluate("canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data].some(Boolean)")
+        canvas.focus()
+        page.keyboard.press("ArrowDown")
+        page.wait_for_function("document.querySelector('[data-plot=interval] [aria-live]').textContent.startsWith('after: Strength 0.')")
+        page.click("button[value=preview]")
+        page.wait_for_selector("#plan")
+        found = axe.run(page).response["violations"]
+        assert [rule["id"] for rule in found if rule["impact"] in ("serious", "critical")] == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert errors == []

@@ -220,10 +220,10 @@ class TestPage:
         response = manager.post(self.url(project), form(do="preview"))
         html = response.content.decode()
         assert_sane(response)
-        assert "3 pairs of 3 products" in html and "1 candidates: they have no picture." in html
+        assert "3 pairs of 3 products" in html and "1 candidate without a picture" in html
         assert not Pair.objects.exists()
         html = manager.post(self.url(project), form(do="make"), follow=True).content.decode()
-        assert "3 pairs of 3 products made." in html and "1 candidates left out: they have no picture." in html
+        assert "3 pairs of 3 products made." in html and "Left out: 1 candidate without a picture." in html
         assert Pair.objects.count() == 3
         assert "No pair was made." in manager.post(self.url(project), form(do="make"), follow=True).content.decode()
 
@@ -264,6 +264,15 @@ class TestPage:
         assert manager.get(self.url(project) + "?by=colour").status_code == 404
         assert manager.get(self.url(project) + "?prompt=x").status_code == 404
         assert manager.get(self.url(project) + "?prompt=99999").status_code == 200
+
+    def test_figures_that_take_long_are_kept_for_a_while_and_the_page_says_so(self, manager, project, monkeypatch):
+        monkeypatch.setattr(preference_figures, "SLOW_S", 0)
+        filled(project, n=4)
+        for said in (False, True):
+            assert ("all numbers as of" in manager.get(self.url(project)).content.decode()) == said
+        pair_rows.products(1)
+        manager.post(self.url(project), form(do="make"))
+        assert "8 of 10 preferences given" in manager.get(self.url(project)).content.decode()
 
     def test_it_costs_the_same_however_many_pairs(self, manager, project, django_assert_max_num_queries):
         filled(project)
