@@ -83,3 +83,100 @@ def test_answers_wait_for_their_own_person(desk, project, context, live_server):
     wait_saved(page)
     assert Annotation.objects.filter(annotator__username="alice").count() == 3
     assert Annotation.objects.count() == 4
+
+
+def hold_many(page, keys, n):
+    """Label quickly until the desk holds n tasks: it keeps what lasts for two minutes at one's pace. Returns how many."""
+    held, done = 0, 0
+    while held < n and done < 40:
+        done += label(page, keys, 1)
+        page.wait_for_timeout(60)
+        held = Slot.objects.filter(is_filled=False, annotator__username="alice").count()
+    page.wait_for_load_state("networkidle")
+    return done
+
+
+def test_fifty_labels_offline_and_the_tab_closed_at_once_after_the_last_key(desk, project, context):  # noqa: F811
+    """What the last key wrote is kept, although nothing waits for it; and all of it arrives, once."""
+    fill(project, 200)
+    page, keys = desk(), itertools.cycle("12345")
+    before = hold_many(page, keys, 52)
+    eventually(page, lambda: standing() == before)
+    context.set_offline(True)
+    assert label(page, keys, 50) == 50
+    page.close()  # not a moment later
+    assert standing() == before
+    context.set_offline(False)
+    again = desk()
+    eventually(again, lambda: standing() == before + 50)
+    wait_saved(again)
+    assert Annotation.objects.count() == before + 50
+    assert len(set(Annotation.objects.values_list("task", flat=True))) == before + 50
+    assert again.evaluate(KEPT) == 0
+
+
+def test_a_tab_closed_in_the_moment_of_a_key_loses_none(desk, project, context):  # noqa: F811
+    """Again and again, with the server out of reach: the write has begun and is committed before the key is up."""
+    fill(project, 120)
+    context.route(ANSWERS, lambda route: route.abort())
+    check = context.new_page()
+    for number in range(1, 11):
+        page = desk()
+        page.keyboard.press("3")
+        page.close()
+        if number == 1:
+            check.goto(page.url.replace("/desk/", "/guidelines/"))
+        eventually(check, lambda: check.evaluate(KEPT) == number)  # noqa: B023
+    context.unroute(ANSWERS)
+    page = desk()
+    eventually(page, lambda: standing() == 10)
+    assert Annotation.objects.count() == 10
+
+
+def test_two_tabs_of_one_person_offline_and_one_of_them_closed(desk, project, context):  # noqa: F811
+    fill(project, 60)
+    tabs, keys = [desk(), desk()], itertools.cycle("1234")
+    shown = [tab.inner_text("[data-part=title]") for tab in tabs]
+    assert shown[0] != shown[1]
+    context.set_offline(True)
+    for _ in range(4):
+        for tab in tabs:
+            tab.bring_to_front()
+            assert label(tab, keys, 1) == 1
+    for tab in tabs:
+        tab.wait_for_selector("text=8 waiting for the connection")  # each knows of the other's
+    tabs[0].close()
+    context.set_offline(False)
+    eventually(tabs[1], lambda: standing() == 8)
+    wait_saved(tabs[1])
+    assert Annotation.objects.count() == len(set(Annotation.objects.values_list("task", flat=True))) == 8
+    assert tabs[1].evaluate(KEPT) == 0
+
+
+def test_undo_of_an_answer_that_another_tab_is_to_send(desk, project, context):  # noqa: F811
+    fill(project, 40)
+    first, second = desk(), desk()
+    context.set_offline(True)
+    first.bring_to_front()
+    label(first, iter("1"), 1)
+    first.wait_for_selector("text=1 waiting")
+    second.bring_to_front()
+    label(second, iter("23"), 2)
+    second.wait_for_selector("text=3 waiting")
+    second.keyboard.press("u")
+    second.wait_for_selector("text=2 waiting")
+    first.wait_for_selector("text=2 waiting")
+    context.set_offline(False)
+    eventually(second, lambda: standing() == 2)
+    assert sorted(Annotation.objects.values_list("label", flat=True)) == [0, 1]
+
+
+def test_a_browser_that_keeps_nothing_still_labels_and_says_so(desk, project, context):  # noqa: F811
+    fill(project, 5)
+    context.add_init_script("IDBObjectStore.prototype.add = () => { throw new DOMException('full', 'QuotaExceededError'); }")
+    page = desk()
+    page.route(ANSWERS, lambda route: route.abort())
+    assert label(page, iter("12"), 2) == 2
+    page.wait_for_selector("text=Your browser keeps nothing over a reload")
+    page.unroute(ANSWERS)
+    eventually(page, lambda: standing() == 2)

@@ -19,7 +19,7 @@ const keys = new Keys(settings);
 const viewer = new Viewer(frame, part("canvas"), { over: part("over"), zoom: panel.showZoom, moved, tap });
 const details = new Details(viewer, settings.labels, panel.announce);
 
-let queue, outbox, store, history, guidelines, ownKeys;
+let queue, outbox, history, guidelines, ownKeys;
 let current = null;
 let view = "generated";
 let watch = null; // how long the picture has been looked at
@@ -55,6 +55,7 @@ function show(task) {
   showComment(task.comment);
   startWatch();
   for (const name of wanted) extra(task, name);
+  performance.clearMarks("painted");
   performance.mark("painted");
 }
 
@@ -267,14 +268,15 @@ const isDialogOpen = () => help.open || keysDialog.open;
 async function start() {
   iAm(settings.user);
   const who = `adproof-desk-${settings.user}`;
-  store = await openStore(settings.user);
+  const store = await openStore(settings.user);
   outbox = new Outbox(store, settings.api, who);
   history = new History(`${who}-${settings.project}`);
   guidelines = new Guidelines(settings.user, settings.project);
   queue = new Queue(settings.api, settings.project, (task) => outbox.holds(task));
+  queue.plenty = settings.countAtMost;
   outbox.addEventListener("result", onResult);
   outbox.addEventListener("change", () =>
-    panel.showSaving({ saved: outbox.saved, waiting: outbox.waiting.length, problem: outbox.problem, isLasting: store.isLasting }),
+    panel.showSaving({ saved: outbox.saved, waiting: outbox.waiting.length, problem: outbox.problem, isLasting: outbox.store.isLasting }),
   );
   queue.addEventListener("counted", onCounted);
   queue.addEventListener("change", onQueue);

@@ -1,19 +1,26 @@
 // The words around the picture.
 
+let shown = null;
+const afterPaint = (work) => requestAnimationFrame(() => setTimeout(work, 0));
+const set = (element, name, value) => element.getAttribute(name) === value || element.setAttribute(name, value);
+const inDigits = new Intl.NumberFormat();
 const $ = (name) => document.querySelector(`[data-part="${name}"]`);
 
+// Changes what differs and asks for no layout: it runs between a key and the frame that answers it.
 export function showTask(task) {
   document.querySelector("[data-desk]").classList.toggle("has-task", Boolean(task));
   for (const button of document.querySelectorAll("[data-label-button], [data-needs-task]")) {
-    button.setAttribute("aria-disabled", task ? "false" : "true");
+    set(button, "aria-disabled", String(!task));
   }
+  shown = task;
   if (!task) return;
   $("title").textContent = task.product.title;
   $("description").textContent = task.product.description;
   $("prompt-box").hidden = task.prompt === null;
   $("prompt").textContent = task.prompt ?? "";
   showVerdict(task.verdict);
-  paintCutOut($("cutout"), task.bitmaps.product);
+  // The big picture first: shrinking the other one well takes some milliseconds.
+  afterPaint(() => shown === task && paintCutOut($("cutout"), task.bitmaps.product));
   $("canvas").setAttribute("aria-label", `Generated picture of: ${task.product.title}`);
 }
 
@@ -63,7 +70,7 @@ function paintCutOut(canvas, bitmap) {
 
 export function showView(view) {
   for (const button of document.querySelectorAll("[data-view]")) {
-    button.setAttribute("aria-pressed", String(button.dataset.view === view));
+    set(button, "aria-pressed", String(button.dataset.view === view));
   }
 }
 
@@ -84,7 +91,7 @@ export function showSaving({ saved, waiting, problem, isLasting }) {
 }
 
 export function showNumbers({ today, left, isMore, pace }) {
-  $("today").textContent = today.toLocaleString();
+  $("today").textContent = inDigits.format(today);
   $("left").textContent = isMore ? `${left}+` : String(left);
   $("pace").textContent = pace ? `${pace.toFixed(1)} s` : "–";
 }
@@ -131,8 +138,9 @@ export function announce(text) {
 }
 
 export function flash(label) {
-  const button = document.querySelector(`[data-label-button="${label}"]`);
-  button.classList.remove("is-given");
-  void button.offsetWidth; // start the animation again
-  button.classList.add("is-given");
+  const { classList } = document.querySelector(`[data-label-button="${label}"]`);
+  // Two names for the same animation: the other one starts it again.
+  const again = classList.contains("is-given");
+  classList.toggle("is-given", !again);
+  classList.toggle("is-given-again", again);
 }

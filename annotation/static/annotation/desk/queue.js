@@ -5,9 +5,9 @@ import { decode, fetchPicture } from "./pictures.js";
 // As many as last for two minutes at one's own pace: the connection may be gone for so long. Not more while few are
 // left, for others want some too.
 const LASTS_S = 120;
-const [LEAST_AHEAD, MOST_AHEAD] = [10, 50];
-const FEW = 100;
+const [LEAST_AHEAD, MOST_AHEAD, MOST_AT_ONCE] = [10, 60, 50];
 const DECODE_AHEAD = 5; // decoded pictures take a megabyte each; of the others the files are kept
+const AFTER_PAINT_MS = 30;
 const FETCH_AT_ONCE = 3; // the rest of the browser's connections are for answers
 const RENEW_MS = 60000;
 // Somebody who left the page open overnight must not keep pictures from the others.
@@ -23,6 +23,7 @@ export class Queue extends EventTarget {
   state = "loading"; // "ok", "empty", "not_ready", "paused", "offline", "login"
   left = 0;
   doneToday = 0;
+  plenty = Infinity; // how many the server counts at most: so many or more are left
   pace = 0; // seconds for a picture; 0: not known yet
   guidelinesVersion = null;
   asksDetails = false;
@@ -51,13 +52,16 @@ export class Queue extends EventTarget {
     const place = this.tasks.findIndex((task) => task.bitmaps);
     if (place < 0) return null;
     const [task] = this.tasks.splice(place, 1);
-    this.refill();
-    this.#getAhead();
+    // Not before this one is painted: decoding the one after the next would take the processor away from it.
+    setTimeout(() => {
+      this.refill();
+      this.#getAhead();
+    }, AFTER_PAINT_MS);
     return task;
   }
 
   get #ahead() {
-    if (!this.pace || this.left < FEW) return LEAST_AHEAD;
+    if (!this.pace || this.left < this.plenty) return LEAST_AHEAD;
     return Math.min(MOST_AHEAD, Math.max(LEAST_AHEAD, Math.ceil(LASTS_S / this.pace)));
   }
 
@@ -75,13 +79,13 @@ export class Queue extends EventTarget {
 
   async refill() {
     const ahead = this.#ahead;
-    if (this.#busy || this.tasks.length >= 0.7 * ahead) return;
+    if (this.#busy || this.tasks.length > ahead - Math.max(3, ahead / 10)) return;
     this.#busy = true;
     clearTimeout(this.#poll);
     try {
       const midnight = new Date();
       midnight.setHours(0, 0, 0, 0);
-      const asked = { project: this.project, count: ahead - this.tasks.length, today_from: midnight.toISOString() };
+      const asked = { project: this.project, count: Math.min(MOST_AT_ONCE, ahead - this.tasks.length), today_from: midnight.toISOString() };
       const given = await post(this.base, "lease", asked);
       const held = new Set(this.#held().map((task) => this.#id(task)));
       const fresh = given[this.kind.many].filter((task) => !held.has(this.#id(task)) && !this.isAnswered(this.#id(task)));

@@ -44,15 +44,14 @@ class DiskStore {
   // has the write already, and finishes what is committed. "relaxed": it does not wait for the disk, which only a
   // power cut would notice. The promise says when it is kept.
   add(entry) {
-    const outbox = this.#outbox("readwrite", "relaxed");
-    const { transaction } = outbox;
-    const kept = new Promise((resolve, reject) => {
+    return new Promise((resolve, reject) => {
+      const outbox = this.#outbox("readwrite", "relaxed");
+      const { transaction } = outbox;
       transaction.oncomplete = resolve;
       transaction.onabort = () => reject(transaction.error);
+      outbox.add({ ...entry, user: this.user, tries: 0 });
+      transaction.commit?.();
     });
-    outbox.add({ ...entry, user: this.user, tries: 0 });
-    transaction.commit();
-    return kept;
   }
   all() {
     return wait(this.#outbox("readonly", "relaxed").index("user").getAll(this.user));

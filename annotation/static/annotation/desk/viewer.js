@@ -50,8 +50,9 @@ export class Viewer {
   zoomOut() {
     this.#zoomAt(this.#scale / STEP);
   }
+  // Reads no layout when there is nothing to do: every new picture comes here.
   zoomReset() {
-    this.#zoomAt(1);
+    if (this.#scale !== 1) this.#zoomAt(1);
   }
 
   // With the arrow keys: moves what is seen, or the line while nothing is zoomed. False: there is nothing to move.
