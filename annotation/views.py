@@ -18,6 +18,7 @@ from annotation.models import Project
 # What desk.js imports, named so that the browser fetches all of it at once.
 DESK_MODULES = (
     "api", "details", "figures", "history", "keys", "notices", "outbox", "panel", "pictures", "queue", "store", "viewer",
+    "watch",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import { asPlaced, decode, fetchPicture } from "./pictures.js";
 import { Queue } from "./queue.js";
 import { openStore } from "./store.js";
 import { Viewer } from "./viewer.js";
+import { Watch } from "./watch.js";
 
 const settings = JSON.parse(document.getElementById("desk-settings").textContent);
 const part = (name) => document.querySelector(`[data-part="${name}"]`);
@@ -22,25 +23,11 @@ const details = new Details(viewer, settings.labels, panel.announce);
 let queue, outbox, history, guidelines, ownKeys;
 let current = null;
 let view = "generated";
-let watch = null; // how long the picture has been looked at
+const watch = new Watch(); // how long the picture has been looked at
 let labelled = 0; // since the server last counted today's
 const paces = [];
 let paceBefore = 0; // of earlier days, until this page knows better
 const wanted = new Set(); // views this person uses: these are fetched ahead
-
-// --- the clock of one picture: stands still while the page is not looked at
-
-const startWatch = () => (watch = { spent: 0, since: document.hidden ? null : performance.now() });
-const pauseWatch = () => {
-  if (watch?.since == null) return;
-  watch.spent += performance.now() - watch.since;
-  watch.since = null;
-};
-const seconds = () => Math.round(watch.spent + (watch.since == null ? 0 : performance.now() - watch.since)) / 1000;
-document.addEventListener("visibilitychange", () => {
-  if (document.hidden) pauseWatch();
-  else if (watch) watch.since ??= performance.now();
-});
 
 // --- which picture is on the screen
 
@@ -53,7 +40,7 @@ function show(task) {
   viewer.zoomReset();
   panel.showTask(task);
   showComment(task.comment);
-  startWatch();
+  watch.start();
   for (const name of wanted) extra(task, name);
   performance.clearMarks("painted");
   performance.mark("painted");
@@ -130,7 +117,7 @@ const actions = {
   label(label, isShifted) {
     if (!current) return;
     if (isShifted && details.asked) return details.toggle(label);
-    const spent = seconds();
+    const spent = watch.seconds;
     const id = newId();
     const body = { id, task: current.task, label, seconds: spent, view: SAID[view] ?? view };
     body.details = details.given(label);

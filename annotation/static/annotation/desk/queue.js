@@ -108,10 +108,12 @@ export class Queue extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  // In order: decode the first ones, fetch the files of the rest.
+  // In order: decode the first ones, fetch the files of the rest. While nothing is there to look at, one after the
+  // other, so that the first one comes first and soon.
   #getAhead() {
+    const most = this.current || this.tasks.some((task) => task.bitmaps) ? FETCH_AT_ONCE : 1;
     for (const [place, task] of this.tasks.entries()) {
-      if (this.#fetching >= FETCH_AT_ONCE) return;
+      if (this.#fetching >= most) return;
       if (place < DECODE_AHEAD) this.load(task);
       else this.#fetch(task);
     }
@@ -123,9 +125,11 @@ export class Queue extends EventTarget {
     task.blobs = Promise.all(this.kind.pictures.map((name) => fetchPicture(task.pictures[name])));
     task.blobs.catch(() => (task.blobs = null)).finally(() => {
       this.#fetching -= 1;
-      // What can't be had is tried again.
-      if (task.blobs) this.#getAhead();
-      else setTimeout(() => this.#getAhead(), 2000);
+      if (task.blobs) return this.#getAhead();
+      // What can't be had is tried again, after the others.
+      const place = this.tasks.indexOf(task);
+      if (place >= 0) this.tasks.push(...this.tasks.splice(place, 1));
+      setTimeout(() => this.#getAhead(), 2000);
     });
     return task.blobs;
   }
