@@ -15,6 +15,7 @@ from django.db.models import Count, Max, QuerySet
 from adproof.labels import LABELS
 from adproof.shards.splits import combine, row_digest, split_of
 from annotation.models import Annotation, Consensus
+from datasets_app.compare import totals
 from datasets_app.models import SPLITS, DatasetVersion, VersionRow, default_shares
 from generation.models import Candidate
 from runs.actions import start_run
@@ -170,18 +171,6 @@ def pseudonym(salt: str, annotator_id: int) -> str:
     return "annotator-" + hashlib.sha256(f"{settings.SECRET_KEY}/{salt}/{annotator_id}".encode()).hexdigest()[:8]
 
 
-def compare(old: DatasetVersion, new: DatasetVersion) -> dict[str, Any]:
-    """What changed between two versions, counted in the database: added, removed, relabelled, moved between splits."""
-    table = VersionRow._meta.db_table
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            SELECT count(*) FILTER (WHERE o.id IS NULL), count(*) FILTER (WHERE n.id IS NULL),
-                   count(*) FILTER (WHERE o.label <> n.label), count(*) FILTER (WHERE o.split <> n.split)
-            FROM (SELECT * FROM {table} WHERE version_id = %s) o
-            FULL JOIN (SELECT * FROM {table} WHERE version_id = %s) n ON o.candidate_id = n.candidate_id
-            """,
-            [old.pk, new.pk],
-        )
-        added, removed, relabelled, moved = cursor.fetchone()
-    return {"added": added, "removed": removed, "relabelled": relabelled, "moved": moved}
+def compare(old: DatasetVersion, new: DatasetVersion) -> dict[str, int]:
+    """How many rows were added, removed, relabelled, moved between splits; datasets_app.compare says which."""
+    return totals(old, new)

@@ -19,9 +19,7 @@ class DatasetVersion(models.Model):
 
     name = models.CharField(max_length=80)
     number = models.PositiveIntegerField()
-    parent = models.ForeignKey(
-        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children"
-    )
+    parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")
     # The filter that chose the samples, as it was: {"generator": 3, "min_annotations": 2, ...}.
     query = models.JSONField(default=dict)
     salt = models.CharField(max_length=80)
@@ -35,12 +33,10 @@ class DatasetVersion(models.Model):
     uri = models.CharField(max_length=500, blank=True)
     manifest = models.JSONField(default=dict, blank=True)
     size_bytes = models.BigIntegerField(default=0)
-    write_run = models.ForeignKey(
-        "runs.Run", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
-    )
-    created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
-    )
+    # Taken with the rows, and repeated in the manifest: what was looked for over two splits, and what was left out.
+    leak_check = models.JSONField(default=dict, blank=True)
+    write_run = models.ForeignKey("runs.Run", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -53,26 +49,42 @@ class DatasetVersion(models.Model):
         return f"{self.name} v{self.number}"
 
 
+class ProductSplit(models.Model):
+    """The split of a product in every version of one name. Given once, never changed (product_splits.py)."""
+
+    name = models.CharField(max_length=80)
+    product = models.ForeignKey("generation.Product", on_delete=models.PROTECT, related_name="splits", db_index=False)
+    split = models.CharField(max_length=10, choices=[(name, name) for name in SPLITS])
+    # The product whose key was hashed: itself, or the near-duplicate that was there first.
+    decided_by = models.ForeignKey("generation.Product", on_delete=models.PROTECT, related_name="+", db_index=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["product", "name"], name="product_split_once")]
+
+    def __str__(self) -> str:
+        return f"product {self.product_id} is in {self.split} of {self.name}"
+
+
 class VersionRow(models.Model):
     """One sample of a version, with its label as it was when the version was frozen."""
 
-    version = models.ForeignKey(DatasetVersion, on_delete=models.CASCADE, related_name="rows")
-    candidate = models.ForeignKey(
-        "generation.Candidate", on_delete=models.PROTECT, related_name="version_rows"
-    )
+    # Its constraint and its index begin with the version: a third index would only cost a million rows their time.
+    version = models.ForeignKey(DatasetVersion, on_delete=models.CASCADE, related_name="rows", db_index=False)
+    candidate = models.ForeignKey("generation.Candidate", on_delete=models.PROTECT, related_name="version_rows")
     label = models.PositiveSmallIntegerField(choices=LABEL_CHOICES)
     posterior = models.JSONField()
     agreement = models.FloatField()
     annotation_count = models.PositiveSmallIntegerField()
+    # Consensus.method then: "majority", "dawid-skene", "crowdlab", "gold" or "review".
+    method = models.CharField(max_length=20, blank=True, default="")
     split = models.CharField(max_length=10, choices=[(name, name) for name in SPLITS])
     row_digest = models.CharField(max_length=64)
     # [{"annotator": pseudonym, "label": 0, "seconds": 3.1, "at": "..."}], frozen with the row.
     annotations = models.JSONField(default=list)
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["version", "candidate"], name="versionrow_sample_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["version", "candidate"], name="versionrow_sample_once")]
         indexes = [models.Index(fields=["version", "split", "id"], name="versionrow_split")]
 
     def __str__(self) -> str:

@@ -27,6 +27,8 @@ class Product(models.Model):
     source = models.CharField(max_length=80, default="upload")
     license = models.CharField(max_length=200, blank=True)
     image_sha256 = models.CharField(**SHA256)
+    # What the picture looks like (adproof.shards.duplicates); empty: nobody has looked yet.
+    look_hash = models.BigIntegerField(null=True, blank=True, editable=False)
     width_px = models.PositiveIntegerField()
     height_px = models.PositiveIntegerField()
     # Real size, when known: [width, depth, height] in cm.
