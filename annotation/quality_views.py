@@ -86,10 +86,11 @@ def _fit_state(now: figures.Facts) -> dict[str, Any]:
 @require_safe
 def fit_status(request: HttpRequest) -> HttpResponse:
     """Polled while a fit runs; when it is done the whole page is loaded again with the new numbers."""
-    state = _fit_state(figures.facts())
-    response = render(request, "annotation/quality.html#fit", state)
-    if state["running"] is None:
-        response["HX-Refresh"] = "true"
+    running = quality.running_fit()
+    if running is not None:
+        return render(request, "annotation/quality.html#fit", {"running": running})
+    response = render(request, "annotation/quality.html#fit", _fit_state(figures.facts()))
+    response["HX-Refresh"] = "true"
     return response
 
 

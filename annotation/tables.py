@@ -9,10 +9,13 @@ from typing import Any
 
 from django.http import HttpResponse, StreamingHttpResponse
 
+# Also as full-width characters, which some spreadsheets take for the same.
+_STARTS_A_FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+
 
 def safe(value: Any) -> Any:
     """Text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay numbers."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+    if isinstance(value, str) and value.startswith(_STARTS_A_FORMULA):
         return f"'{value}"
     return value
 

@@ -185,6 +185,7 @@ class TestPages:
     def test_text_that_looks_like_a_formula_is_made_harmless(self):
         assert safe("=HYPERLINK(1)") == "'=HYPERLINK(1)"
         assert [safe(text) for text in ("+1", "-1", "@x", "\tx")] == ["'+1", "'-1", "'@x", "'\tx"]
+        assert [safe(text) for text in ("＝1+1", "\n=1", "")] == ["'＝1+1", "'\n=1", ""]
         assert safe(-1.5) == -1.5 and safe("plain - text") == "plain - text"
 
     def test_guidelines_show_an_example_of_every_label(self, client, people, project):

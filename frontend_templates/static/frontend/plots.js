@@ -67,6 +67,7 @@ function options(kind, { rows, series }, box) {
   const narrow = box.clientWidth < 420;
   const value = {
     beginAtZero: true,
+    grace: kind === "line" ? "10%" : 0,
     suggestedMax: kind === "interval" || (across && unit === "%") ? undefined : 1,
     max: unit === "%" && kind !== "line" && series.some(({ values }) => Math.max(...values) > 0.6) ? 1 : undefined,
     border: { display: false },
@@ -75,6 +76,7 @@ function options(kind, { rows, series }, box) {
   };
   const names = {
     grid: { display: false },
+    offset: true,
     ticks: across
       ? { autoSkip: false, callback: (_, place) => folded(rows[place].tick, narrow ? 14 : 24) }
       : { maxRotation: 0, autoSkipPadding: 14, callback: (_, place) => rows[place].tick },
