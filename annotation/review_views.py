@@ -78,17 +78,18 @@ def one(request: HttpRequest, candidate: int) -> HttpResponse:
     other = None if own or consensus is None else review_queue.look(request.user, row.pk)
     answers = _answers(row)
     projects = {answer.task.project_id: answer.task.project for answer in answers}.values()
+    decisions = _decisions(row)
     verdict = row.verdicts.filter(checkpoint__is_promoted=True).select_related("checkpoint").first()
     context = {
         "candidate": row, "consensus": consensus, "answers": answers, "own": own, "next_url": _following(request, row, consensus),
         "consensus_bars": _bars(consensus.posterior) if consensus else [],
         "verdict": verdict, "verdict_bars": _bars(verdict.probs) if verdict else [],
-        "decisions": _decisions(row), "queue_url": reverse("review") + _query(request),
+        "decisions": decisions, "queue_url": reverse("review") + _query(request),
         "labels": _labels_with(answers), "settings": settings_of(request, "review"), "other": other,
         "seen_at": seen_at.isoformat(), "assists": any(project.assists for project in projects),
         "markers": [answer for answer in answers if answer.marker],
         "is_decided": consensus is not None and consensus.method == "review",
-        "projects": projects,
+        "projects": projects, "version": f"{len(answers)} {sum(row.stands for row in answers)} {len(decisions)}",
     }  # fmt: skip
     return render(request, "annotation/review_candidate.html", context)
 

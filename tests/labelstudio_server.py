@@ -35,7 +35,7 @@ def need_environments() -> None:
     """Both environments, made if they are not there. Skips where that can't be done; fails in CI."""
     making = subprocess.run(
         ["make", "-j2", "bridge", "labelstudio-server", f"PYTHON={getattr(sys, '_base_executable', sys.executable)}"],
-        cwd=ROOT, env={**os.environ, "PIP_RETRIES": "2"}, capture_output=True, text=True, check=False,
+        cwd=ROOT, env={**os.environ, "PIP_RETRIES": "1"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if making.returncode == 0:
         return

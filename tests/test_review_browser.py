@@ -171,7 +171,7 @@ class TestReview:
         assert page.is_checked(f"input[value='{people['alice'].pk}']")
         assert not page.is_checked(f"input[value='{people['bob'].pk}']")
         page.keyboard.type("mind 1 or 2 shadows")  # digits in a comment decide nothing
-        page.click("dialog >> button[type=submit]")
+        page.keyboard.press("Control+Enter")
         page.wait_for_selector("text=1 saved")
         back = SentBack.objects.get()
         assert (back.annotator.username, back.comment) == ("alice", "mind 1 or 2 shadows")
@@ -217,6 +217,17 @@ class TestReview:
         page.keyboard.press("u")  # nothing of one's own stands: Max's decision is not taken back either
         page.wait_for_selector("text=you made none before it")
         assert Decision.objects.count() == 1
+
+    def test_an_open_page_hears_of_what_others_did(self, page, project, people):
+        from annotation.review import decide
+
+        rows = judged(project, people, 2)
+        page.clock.install()
+        open_review(page, rows[0])
+        decide(User.objects.create_user("max", role="manager"), uuid.uuid4(), rows[0].pk, "changed", 4)
+        page.clock.fast_forward(61_000)
+        page.click(".toast >> text=Look again")
+        page.wait_for_selector("[data-review][data-decided='1'] >> text=Decided by a reviewer")
 
     def test_zoom_by_keys_and_wheel_and_the_list_of_keys(self, page, project, people):
         rows = judged(project, people, 2)

@@ -187,6 +187,9 @@ const MAY_REPEAT = new Set(["+", "=", "-", "_", ...Object.keys(PANS)]);
 const VIEW_KEYS = { o: "product", d: "depth", a: "saliency" };
 
 addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.matches?.("[data-send-back] textarea")) {
+    event.target.form.requestSubmit();
+  }
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (document.querySelector("dialog[open]") || event.target.matches?.("input, textarea, select")) return;
   const digit = event.code?.match(/^(?:Digit|Numpad)([1-5])$/);
@@ -226,11 +229,24 @@ function toast(text, button, onPress) {
 }
 
 
-setInterval(() => {
+// Asks for the page again: that keeps others away, finds the next one as it is now, and hears of what others did here.
+async function renew() {
+  const url = location.href;
   if (document.visibilityState !== "visible" || isBusy || !here().dataset.candidate) return;
-  fetch(location.href, { method: "HEAD", credentials: "same-origin" }).catch(() => {});
-  lookAhead(); // anew: somebody may have answered
-}, RENEW_MS);
+  try {
+    const fresh = await fetchPage(url);
+    if (isBusy || location.href !== url || fresh.dataset.candidate !== here().dataset.candidate) return;
+    here().dataset.next = fresh.dataset.next;
+    if (fresh.dataset.version !== here().dataset.version) {
+      toast("Somebody answered or decided about this one.", "Look again", () => go(url, { push: false }));
+    }
+    lookAhead();
+  } catch {
+    // No connection just now: the next time will do.
+  }
+}
+
+setInterval(renew, RENEW_MS);
 
 settle();
 lookAhead();
