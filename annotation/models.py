@@ -542,9 +542,12 @@ class PairHandout(models.Model):
     first_at = models.DateTimeField(default=timezone.now)
     # They did not want to judge this one: it goes to others, not back to them.
     skipped_at = models.DateTimeField(null=True, blank=True)
+    # Neither answered nor skipped. Kept by annotation.pair_actions, in the same transaction.
+    is_open = models.BooleanField(default=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["pair", "annotator"], name="pair_handout_once")]
+        indexes = [models.Index(fields=["annotator", "pair"], condition=Q(is_open=True), name="pair_handout_open")]
 
     def __str__(self) -> str:
         return f"pair {self.pair_id} was shown to {self.annotator_id}"

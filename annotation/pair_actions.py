@@ -272,6 +272,7 @@ def undo(user: Any, preference_id: UUID, now: datetime | None = None) -> datetim
         preference = Preference.objects.get(pk=preference_id)
         if not preference.is_undone:
             Preference.objects.filter(pk=preference_id).update(is_undone=True)
+            PairHandout.objects.filter(pair=pair, annotator=user).update(is_open=True)
             if not preference.is_surplus:
                 PairSlot.objects.filter(pk=preference.slot_id).update(is_filled=False)
                 Pair.objects.filter(pk=pair.pk).update(is_open=True)
@@ -285,7 +286,7 @@ def skip(user: Any, pair_id: int, now: datetime | None = None) -> None:
         if Preference.objects.filter(pair=pair, annotator=user, is_undone=False).exists():
             raise Refused(_ANSWERED)
         handout = PairHandout.objects.filter(pair=pair, annotator=user, skipped_at=None)
-        handout.update(skipped_at=now or timezone.now())
+        handout.update(skipped_at=now or timezone.now(), is_open=False)
         release(user, [pair.pk])
 
 
@@ -293,7 +294,8 @@ def take_back_skip(user: Any, pair_id: int, now: datetime | None = None) -> date
     """Hold a skipped pair again; returns until when (None: others have taken it). Raises Refused."""
     with transaction.atomic():
         pair = _handed_pair(user, pair_id)
-        PairHandout.objects.filter(pair=pair, annotator=user).update(skipped_at=None)
+        handout = PairHandout.objects.filter(pair=pair, annotator=user).exclude(skipped_at=None)
+        handout.update(skipped_at=None, is_open=True)
         return _take_back(user, pair, now or timezone.now())
 
 

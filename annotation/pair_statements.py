@@ -11,17 +11,31 @@ _TAKEABLE = """
         WHERE mine.pair_id = q.id AND mine.annotator_id = %(person)s AND mine.id <> s.id
     )"""
 
+# What this person had on the screen and neither answered nor skipped: few. And what they never had, in the queue's order.
+# Told apart first, so that somebody who has answered ten thousand pairs walks past them at one look each.
+_AGAIN = """
+    SELECT q.id, q.tie, q.first_id FROM annotation_pairhandout h JOIN annotation_pair q ON q.id = h.pair_id
+    WHERE h.annotator_id = %(person)s AND h.is_open AND q.project_id = %(project)s AND q.is_open OFFSET 0"""
+_FRESH = """
+    SELECT q.id, q.tie, q.first_id FROM annotation_pair q
+    WHERE q.project_id = %(project)s AND q.is_open AND NOT EXISTS (
+        SELECT 1 FROM annotation_pairhandout h WHERE h.pair_id = q.id AND h.annotator_id = %(person)s
+    ) ORDER BY q.tie OFFSET 0"""
+
+
+def _takeable(pairs: str) -> str:
+    return f"""
+    (SELECT q.id, q.tie FROM ({pairs}) q
+     CROSS JOIN LATERAL (
+        SELECT 1 FROM generation_candidate c JOIN generation_product p ON p.id = c.product_id
+        WHERE c.id = q.first_id AND NOT p.unsuitable LIMIT 1
+     ) suitable
+     CROSS JOIN LATERAL (SELECT 1 FROM annotation_pairslot s WHERE {_TAKEABLE} LIMIT 1) takeable
+     ORDER BY q.tie LIMIT %(window)s)"""
+
+
 _WANTED = f"""
-    SELECT q.id, q.tie FROM annotation_pair q
-    JOIN generation_candidate c ON c.id = q.first_id
-    JOIN generation_product p ON p.id = c.product_id
-    CROSS JOIN LATERAL (SELECT 1 FROM annotation_pairslot s WHERE {_TAKEABLE} LIMIT 1) takeable
-    WHERE q.project_id = %(project)s AND q.is_open AND NOT p.unsuitable
-      AND NOT EXISTS (
-        SELECT 1 FROM annotation_pairhandout h
-        WHERE h.pair_id = q.id AND h.annotator_id = %(person)s AND h.skipped_at IS NOT NULL
-      )
-    ORDER BY q.tie LIMIT %(window)s"""
+    SELECT id, tie FROM ({_takeable(_AGAIN)} UNION ALL {_takeable(_FRESH)}) q ORDER BY tie LIMIT %(window)s"""
 
 # The head of the queue is read without a lock; only then are slots locked, one of each pair, and no more than asked for.
 # Which stands left is drawn once for a person and a pair, so that a late answer means what its person saw.
@@ -35,8 +49,8 @@ LEASE = f"""
         UPDATE annotation_pairslot s SET annotator_id = %(person)s, lease_until = %(until)s
         FROM locked WHERE s.id = locked.id RETURNING s.id
     ), handed AS (
-        INSERT INTO annotation_pairhandout (pair_id, annotator_id, first_is_left, first_at)
-        SELECT pair_id, %(person)s, random() < 0.5, %(now)s FROM locked ON CONFLICT DO NOTHING
+        INSERT INTO annotation_pairhandout (pair_id, annotator_id, first_is_left, first_at, is_open)
+        SELECT pair_id, %(person)s, random() < 0.5, %(now)s, true FROM locked ON CONFLICT DO NOTHING
     )
     SELECT (SELECT count(*) FROM wanted), coalesce(array_agg(id), '{{}}') FROM taken"""
 
@@ -74,6 +88,9 @@ WRITE = """
         WHERE id = ANY(%(slots)s)
     ), closed AS (
         UPDATE annotation_pair SET is_open = false WHERE id = ANY(%(closing)s)
+    ), handed AS (
+        UPDATE annotation_pairhandout SET is_open = false, skipped_at = NULL
+        WHERE annotator_id = %(person)s AND pair_id = ANY(%(pairs)s)
     )
     INSERT INTO annotation_preference
         (id, pair_id, annotator_id, choice, first_was_left, seconds, slot_id, is_undone, is_surplus, created_at)

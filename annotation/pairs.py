@@ -18,7 +18,7 @@ from adproof.labels import Label
 from annotation.models import Pair, Project
 from generation.models import Candidate
 
-PAIRS_AT_MOST = 20_000
+PAIRS_AT_MOST = 10_000  # at once: some seconds
 PER_PRODUCT_AT_MOST = 50
 _PRODUCTS_AT_A_TIME = 200
 _PAIRS_AT_A_TIME = 1000

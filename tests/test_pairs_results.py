@@ -233,7 +233,7 @@ class TestPage:
             ({"before": ""}, "Choose a generator."),
             ({"after": "999999"}, "Select a valid choice"),
             ({"per_product": 0}, "greater than or equal to 1"),
-            ({"at_most": 20_001}, "less than or equal to 20000"),
+            ({"at_most": 10_001}, "less than or equal to 10000"),
             ({"overlap": ""}, "required"),
             ({"seed": "x"}, "whole number"),
         ],
