@@ -89,7 +89,9 @@ def gold_among(candidates: set[int]) -> set[int]:
 
 
 def difference(before: str, after: str) -> Iterator[tuple[str, str]]:
-    """Line by line: ("added" | "removed" | "same", line)."""
+    """Line by line: ("added" | "removed" | "same", line). Nothing if nothing is different."""
+    if before == after:
+        return
     kinds = {"+ ": "added", "- ": "removed", "  ": "same"}
     for line in difflib.ndiff(before.split("\n") if before else [], after.split("\n") if after else []):
         if line[:2] in kinds:

@@ -117,9 +117,14 @@ def _editor(
         "preview": text if preview else None,
         "outdated": outdated,
         "changes": list(actions.difference(outdated.newest.text, text.replace("\r\n", "\n"))) if outdated else [],
+        "examples": _examples_changed(outdated.newest.examples, _as_stored(form)) if outdated else [],
         "is_unsaved": preview or outdated is not None or _added(request) is not None,
     }
     return render(request, "annotation/guidelines_edit.html", context, status=status)
+
+
+def _as_stored(form: GuidelinesForm) -> dict[str, list[int]]:
+    return {str(label): ids for label, ids in form.examples().items()}
 
 
 def _label_fields(form: GuidelinesForm) -> list[dict[str, Any]]:
@@ -154,7 +159,7 @@ def guidelines_version(request: HttpRequest, pk: int, version: int) -> HttpRespo
         "row": row,
         "other": other,
         "changes": list(actions.difference(other.text, row.text)) if other else [],
-        "examples": _examples_changed(other, row) if other else [],
+        "examples": _examples_changed(other.examples, row.examples) if other else [],
         "shown": [{"title": TITLES[label], "number": label, "rows": found} for label, found in _shown(row)],
         "is_in_force": row.version == project.guidelines_version,
         "others": list(rows.exclude(pk=row.pk).order_by("-version").values_list("version", flat=True)[:50]),
@@ -167,11 +172,11 @@ def _shown(row: Guidelines) -> list[tuple[Any, list[Candidate]]]:
     return [(number, found[int(number)]) for number in TITLES if found.get(int(number))]
 
 
-def _examples_changed(before: Guidelines, after: Guidelines) -> list[str]:
+def _examples_changed(before: dict[str, list[int]], after: dict[str, list[int]]) -> list[str]:
     """ "Floating: 12 added, 40 removed", for each label with other examples."""
     said = []
     for number, title in TITLES.items():
-        was, now = (set(row.examples.get(str(int(number)), [])) for row in (before, after))
+        was, now = (set(examples.get(str(int(number)), [])) for examples in (before, after))
         words = [f"{pk} added" for pk in sorted(now - was)] + [f"{pk} removed" for pk in sorted(was - now)]
         if words:
             said.append(f"{title}: {', '.join(words)}")

@@ -133,6 +133,13 @@ class TestTwoPeopleAtOnce:
         assert 'name="based_on" value="2"' in text
         assert said(write(client, project, "Both", based_on=2)) == ["Version 3 is in force: the desk shows it from now on."]
 
+    def test_the_second_is_told_of_other_examples_too(self, client, people, project):
+        first, second = build.candidates(2)
+        guidelines.save(project, "Look.", {0: [first.pk]}, people["olga"], based_on=1)
+        client.force_login(people["max"])
+        text = html(write(client, project, "Look.", label_0=str(second.pk)))
+        assert "The text is the same." in text and f"Available: {second.pk} added, {first.pk} removed" in text
+
     @pytest.mark.django_db(transaction=True)
     def test_saved_in_the_same_moment_one_of_them_wins(self, people, project):
         won, told, barrier = [], [], threading.Barrier(6)
