@@ -28,7 +28,7 @@ from tests.workers import ROOT, environment
 LABEL_STUDIO = ROOT / ".venv-labelstudio-server" / "bin" / "label-studio"
 BRIDGE = ROOT / ".venv-bridge" / "bin" / "python"
 LEAD, PASSWORD, TOKEN = "lead@example.com", "a-long-password", "0123456789abcdef0123456789abcdef01234567"
-START_S = 300  # all its migrations; 30 to 45 s on two free cores
+START_S = 600  # all its migrations; 30 to 45 s on two free cores
 
 
 def need_environments() -> None:
