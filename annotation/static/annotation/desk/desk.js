@@ -255,37 +255,43 @@ const isDialogOpen = () => help.open || keysDialog.open;
 async function start() {
   iAm(settings.user);
   const who = `adproof-desk-${settings.user}`;
-  const store = await openStore(settings.user);
-  outbox = new Outbox(store, settings.api, who);
   history = new History(`${who}-${settings.project}`);
   guidelines = new Guidelines(settings.user, settings.project);
+  panel.showMessage("loading");
+  panel.showKeys(keys);
+  details.isAsked = settings.asksDetails;
+  // The first tasks are asked for while the browser opens its store.
   queue = new Queue(settings.api, settings.project, (task) => outbox.holds(task));
   queue.plenty = settings.countAtMost;
-  outbox.addEventListener("result", onResult);
-  outbox.addEventListener("change", () =>
-    panel.showSaving({ saved: outbox.saved, waiting: outbox.waiting.length, problem: outbox.problem, isLasting: outbox.store.isLasting }),
-  );
+  queue.ready = openOutbox(who);
   queue.addEventListener("counted", onCounted);
   queue.addEventListener("change", onQueue);
   queue.addEventListener("lost", onLost);
-  const isBlocked = (action) => isDialogOpen() && !(action === "help" && help.open);
-  listen(keys, actions, { isBlocked, pan: (dx, dy) => current !== null && viewer.pan(dx, dy) });
-  wireButtons();
-  panel.showKeys(keys);
   addEventListener("pagehide", () => {
     history.keep();
     queue.letGo();
   });
   // Back from the browser's memory: the leases were given back when the page was left.
   addEventListener("pageshow", (event) => event.persisted && location.reload());
-  details.isAsked = settings.asksDetails;
-  panel.showMessage("loading");
-  await outbox.start();
-  await queue.start();
+  const filled = queue.start();
+  await queue.ready;
+  const isBlocked = (action) => isDialogOpen() && !(action === "help" && help.open);
+  listen(keys, actions, { isBlocked, pan: (dx, dy) => current !== null && viewer.pan(dx, dy) });
+  wireButtons();
+  await filled;
   keepFigures(settings.api, (pace) => {
     paceBefore = pace;
     numbers();
   });
+}
+
+async function openOutbox(who) {
+  outbox = new Outbox(await openStore(settings.user), settings.api, who);
+  outbox.addEventListener("result", onResult);
+  outbox.addEventListener("change", () =>
+    panel.showSaving({ saved: outbox.saved, waiting: outbox.waiting.length, problem: outbox.problem, isLasting: outbox.store.isLasting }),
+  );
+  await outbox.start();
 }
 
 if (settings.project) start();

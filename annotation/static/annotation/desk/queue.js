@@ -24,6 +24,7 @@ export class Queue extends EventTarget {
   left = 0;
   doneToday = 0;
   plenty = Infinity; // how many the server counts at most: so many or more are left
+  ready = null; // a promise: from then on it is known what is answered already
   pace = 0; // seconds for a picture; 0: not known yet
   guidelinesVersion = null;
   asksDetails = false;
@@ -87,6 +88,7 @@ export class Queue extends EventTarget {
       midnight.setHours(0, 0, 0, 0);
       const asked = { project: this.project, count: Math.min(MOST_AT_ONCE, ahead - this.tasks.length), today_from: midnight.toISOString() };
       const given = await post(this.base, "lease", asked);
+      await this.ready;
       const held = new Set(this.#held().map((task) => this.#id(task)));
       const fresh = given[this.kind.many].filter((task) => !held.has(this.#id(task)) && !this.isAnswered(this.#id(task)));
       this.tasks.push(...fresh);
