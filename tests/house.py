@@ -203,3 +203,29 @@ def row_counts():
     from django.apps import apps
 
     return {model._meta.label: model._default_manager.count() for model in apps.get_models() if model._meta.managed}
+
+
+# Names that code compares, addresses and digests; everything else people wrote.
+NOT_WORDS = {"username", "password", "role", "kind", "state", "key", "folder", "uri", "key_hash", "method", "made_in", "action", "split"}
+
+
+def poison(payload):
+    """Put these words wherever people may write some, in every table of ours. Returns how many columns that were."""
+    from django.apps import apps
+    from django.db.models import CharField, TextField, Value
+    from django.db.models.functions import Cast, Concat, Right
+
+    columns = 0
+    for model in apps.get_models():
+        if model._meta.app_label not in ("accounts", "annotation", "datasets_app", "generation", "rfnet_service", "runs", "training"):
+            continue
+        for field in model._meta.concrete_fields:
+            plain = type(field) in (CharField, TextField) and not field.choices and not field.primary_key
+            if not plain or field.name in NOT_WORDS or field.name.endswith(("sha256", "digest", "_model")):
+                continue
+            if field.max_length and field.max_length < len(payload) + 20:
+                continue
+            number = Right(Cast("pk", TextField()), 10) if field.unique else Value("")
+            model._default_manager.update(**{field.name: Concat(Value(payload), number, output_field=TextField())})
+            columns += 1
+    return columns
