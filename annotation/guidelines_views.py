@@ -188,11 +188,11 @@ def _examples_changed(before: dict[str, list[int]], after: dict[str, list[int]])
 def guidelines_restore(request: HttpRequest, pk: int, version: int) -> HttpResponse:
     """The newest version that was seen comes with the press: nobody's later work is undone unseen."""
     project = get_object_or_404(Project, pk=pk)
+    get_object_or_404(Guidelines, project=project, version=version)
     based_on = request.POST.get("based_on", "")
     if not (based_on.isascii() and based_on.isdigit() and len(based_on) < 10):
         messages.error(request, "Say which version this was decided upon: use the page's button.")
         return redirect("guidelines_version", pk, version)
-    get_object_or_404(Guidelines, project=project, version=version)
     try:
         made = actions.restore(project, version, request.user, based_on=int(based_on))
     except Outdated as outdated:
