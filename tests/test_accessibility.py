@@ -9,7 +9,7 @@ from django.test import Client
 pytest.importorskip("playwright")
 from playwright.sync_api import TimeoutError, sync_playwright  # noqa: E402, A004
 
-from tests.house import House, endpoints  # noqa: E402
+from tests.house import House, endpoints, poison  # noqa: E402
 from tests.test_roles import ROWS  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -115,4 +115,18 @@ def test_no_serious_axe_finding_and_nothing_to_scroll_sideways_on_any_page(brows
             page.set_viewport_size(WIDE)
         page.context.close()
     assert not wrong, "\n".join(wrong)
+    assert not said, "\n".join(said)
+
+
+def test_words_that_people_write_never_run_in_a_browser(browser, live_server, house):
+    """All the words of all the rows are an attack; every page is opened, and nothing of it has run."""
+    found = pages(house)
+    assert poison('<img src=x onerror="window.pwned=1">') > 20
+    page, said = open_tab(browser, live_server, "light", house.people["olga"]), []
+    page.on("pageerror", lambda error: said.append(f"{page.url}: {error}"))
+    for path in found:
+        page.goto(live_server.url + path, wait_until="load")
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("window.pwned") is None, path
+        assert page.locator("img[src=x]").count() == 0, path
     assert not said, "\n".join(said)
