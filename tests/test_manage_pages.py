@@ -1,6 +1,5 @@
 """Projects, as data managers see them: settings, pausing, asking on where people differ."""
 
-import shutil
 import uuid
 
 import pytest
@@ -196,38 +195,3 @@ class TestAskingOn:
         assert disputes.ask_on(other) == 0
         disputed.refresh_from_db()
         assert not disputed.is_open
-
-
-@pytest.mark.browser
-@pytest.mark.django_db(transaction=True)
-class TestInABrowser:
-    @pytest.fixture
-    def chromium(self, monkeypatch):
-        program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-        if program is None:
-            pytest.skip("Chromium is not installed")
-        playwright = pytest.importorskip("playwright.sync_api")
-        monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-        with playwright.sync_playwright() as started:
-            browser = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
-            yield browser
-            browser.close()
-
-    @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark"), (1440, "dark"), (390, "light")])
-    def test_no_serious_axe_finding_and_nothing_to_scroll_sideways(self, chromium, manager, live_server, project, disputed, width, scheme):
-        axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        session = manager.cookies["sessionid"].value
-        context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
-        page = context.new_page()
-        for name, args in (("projects", []), ("project", [project.pk]), ("project_create", [])):
-            page.goto(live_server.url + reverse(name, args=args))
-            page.wait_for_load_state("networkidle")
-            assert page.locator("h1").inner_text() in {"Projects", "first", "New project"}
-            assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
-            found = [
-                (finding["id"], finding["nodes"][0]["html"][:200])
-                for finding in axe.run(page).response["violations"]
-                if finding["impact"] in {"serious", "critical"}
-            ]
-            assert not found, (name, found)
