@@ -8,7 +8,7 @@ from typing import Any
 
 from adproof.labels import LABELS, RULES, TITLES, Label
 from adproof.shards.manifest import Manifest
-from adproof.shards.schema import COLUMNS, SPLITS, Feature
+from adproof.shards.schema import LABELS_ONLY, SPLITS, WEBDATASET, Feature, columns_of
 
 _SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"),
                     (10_000_000, "1M<n<10M"))
@@ -38,7 +38,8 @@ def _front_matter(manifest: Manifest) -> dict[str, Any]:
         split: sum(f.bytes for name, f in manifest.files.items() if name.startswith(f"data/{split}-"))
         for split in present
     }
-    return {
+    ending = "tar" if manifest.variant == WEBDATASET else "parquet"
+    front: dict[str, Any] = {
         "pretty_name": f"{manifest.info['name']} {manifest.info['version']}",
         "license": manifest.info["license"],
         "task_categories": ["image-classification"],
@@ -46,11 +47,15 @@ def _front_matter(manifest: Manifest) -> dict[str, Any]:
         "configs": [{
             "config_name": "default",
             "default": True,
-            "data_files": [{"split": split, "path": f"data/{split}-*.parquet"} for split in present],
+            "data_files": [{"split": split, "path": f"data/{split}-*.{ending}"} for split in present],
         }],
+    }
+    if manifest.variant == WEBDATASET:  # its reader finds the columns in the tars
+        return front
+    return front | {
         "dataset_info": {
             "config_name": "default",
-            "features": [{"name": name} | _yaml_feature(feature) for name, _, feature in COLUMNS],
+            "features": [{"name": name} | _yaml_feature(feature) for name, _, feature in columns_of(manifest.variant)],
             "splits": [
                 {"name": split, "num_bytes": shard_bytes[split], "num_examples": manifest.rows[split]}
                 for split in present
@@ -152,10 +157,19 @@ def _how_it_was_built(manifest: Manifest) -> list[str]:
         "- splits are made by product: products shared by two splits: 0; "
         "near-duplicate products across splits: "
         + ("not checked" if near is None else str(near)),
-        "- pictures are the stored bytes, never encoded again: depth in 16 bits, the product with its alpha",
+        *_what_is_in_it(manifest.variant),
         "- `label` is the people's consensus, `label_probs` its posterior, `annotations` every single answer",
         "",
     ]
+
+
+def _what_is_in_it(variant: str) -> list[str]:
+    if variant == LABELS_ONLY:
+        return ["- labels only: in place of each picture stands the sha256 of its bytes"]
+    lines = ["- pictures are the stored bytes, never encoded again: depth in 16 bits, the product with its alpha"]
+    if variant == WEBDATASET:
+        lines.append("- tar files for `webdataset`: of each sample its pictures, and a JSON file with all the rest")
+    return lines
 
 
 def _limits(manifest: Manifest) -> list[str]:

@@ -11,8 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from adproof.shards.manifest import Manifest
-from adproof.shards.schema import COLUMNS, IMAGE_COLUMNS, SPLITS
+from adproof.shards.schema import FULL, IMAGE_COLUMNS, LABELS_ONLY, SPLITS, WEBDATASET, columns_of
 
+_PARQUET = ("parquet", "application/x-parquet")
+_FORMATS = {FULL: _PARQUET, LABELS_ONLY: _PARQUET, WEBDATASET: ("tar", "application/x-tar")}
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -55,7 +57,8 @@ _CONTEXT: dict[str, Any] = {
 def write(manifest: Manifest) -> bytes:
     """The metadata of a version whose shards are written; the same manifest gives the same bytes."""
     info = manifest.info
-    shards = {name: entry for name, entry in manifest.files.items() if name.endswith(".parquet")}
+    shards = {name: entry for name, entry in manifest.files.items() if name.startswith("data/")}
+    ending, encoding = _FORMATS[manifest.variant]
     present = [split for split in SPLITS if manifest.rows[split]]
     content = {
         "@context": _CONTEXT,
@@ -75,34 +78,35 @@ def write(manifest: Manifest) -> bytes:
                 "name": name,
                 "contentUrl": name,
                 "contentSize": f"{entry.bytes} B",
-                "encodingFormat": "application/x-parquet",
+                "encodingFormat": encoding,
                 "sha256": entry.sha256,
             }
             for name, entry in shards.items()
-        ] + [_file_set(split) for split in present],
-        "recordSet": [_record_set(split) for split in present],
+        ] + [_file_set(split, ending, encoding) for split in present],
+        # Croissant 1.0 has no way to say that the members of a tar with one key are one record.
+        "recordSet": [] if manifest.variant == WEBDATASET else [_record_set(split, manifest.variant) for split in present],
     }
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _file_set(split: str) -> dict[str, Any]:
+def _file_set(split: str, ending: str, encoding: str) -> dict[str, Any]:
     return {
         "@type": "cr:FileSet",
         "@id": f"{split}-shards",
         "name": f"{split}-shards",
-        "encodingFormat": "application/x-parquet",
-        "includes": f"data/{split}-*.parquet",
+        "encodingFormat": encoding,
+        "includes": f"data/{split}-*.{ending}",
     }
 
 
-def _record_set(split: str) -> dict[str, Any]:
+def _record_set(split: str, variant: str) -> dict[str, Any]:
     # The single answers (`annotations`) are a list of structs, which Croissant 1.0 has no field for.
     return {
         "@type": "cr:RecordSet",
         "@id": split,
         "name": split,
         "key": {"@id": f"{split}/sample_id"},
-        "field": [_field(split, name, kind) for name, kind, _ in COLUMNS if name != "annotations"],
+        "field": [_field(split, name, kind) for name, kind, _ in columns_of(variant) if name != "annotations"],
     }
 
 

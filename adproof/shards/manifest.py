@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from adproof.shards.schema import FULL
+
 MANIFEST = "manifest.json"
 FORMAT = "adproof-dataset/1"
 
@@ -21,6 +23,7 @@ class VersionInfo:
     seed: of everything drawn (the bootstrap of alpha). created_at: of the freeze, with a time zone.
     digest: what the frozen rows add up to (splits.digest); the writer refuses to finish when its rows differ.
     near_duplicate_pairs: pairs of alike products on two sides of a split; None when nobody looked.
+    variant: what of the rows is written (schema.VARIANTS); the digest is the same in all of them.
     """
 
     name: str
@@ -37,11 +40,15 @@ class VersionInfo:
     url: str = ""
     description: str = ""
     limits: tuple[str, ...] = ()
+    variant: str = FULL
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {
+        content = asdict(self) | {
             "created_at": self.created_at.isoformat(), "query": dict(self.query), "limits": list(self.limits),
         }
+        if self.variant == FULL:
+            del content["variant"]
+        return content
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,10 @@ class Manifest:
     @property
     def n_rows(self) -> int:
         return sum(self.rows.values())
+
+    @property
+    def variant(self) -> str:
+        return str(self.info.get("variant", FULL))
 
     def encode(self) -> bytes:
         content = {"format": FORMAT} | asdict(self)

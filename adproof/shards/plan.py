@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adproof.shards.schema import SPLITS
+from adproof.shards.schema import FULL, SPLITS, WEBDATASET
 
 SHARD_BYTES = 500_000_000
 
@@ -29,10 +29,11 @@ class ShardSpec:
     count: int
     start: int
     stop: int
+    ending: str = "parquet"
 
     @property
     def name(self) -> str:
-        return f"data/{self.split}-{self.index:05d}-of-{self.count:05d}.parquet"
+        return f"data/{self.split}-{self.index:05d}-of-{self.count:05d}.{self.ending}"
 
     @property
     def n_rows(self) -> int:
@@ -53,11 +54,11 @@ class ShardPlan:
         return sum(shard.n_rows for shard in self.shards if shard.split == split)
 
 
-def plan_shards(sizes: Sequence[SplitSize], shard_bytes: int = SHARD_BYTES) -> ShardPlan:
+def plan_shards(sizes: Sequence[SplitSize], shard_bytes: int = SHARD_BYTES, variant: str = FULL) -> ShardPlan:
     """Shards of nearly equal numbers of rows, of at most about shard_bytes; the same sizes give the same
     plan.
 
-    Args: sizes: at most one per split; a split without rows gets no shard.
+    Args: sizes: at most one per split; a split without rows gets no shard. variant: decides the files' ending.
     Raises: ValueError: an unknown or repeated split, negative numbers, or no row at all.
     """
     by_split = {size.split: size for size in sizes}
@@ -66,10 +67,11 @@ def plan_shards(sizes: Sequence[SplitSize], shard_bytes: int = SHARD_BYTES) -> S
     if any(size.rows < 0 or size.bytes < 0 for size in sizes) or sum(size.rows for size in sizes) == 0:
         raise ValueError("a version needs at least one row, and no split can have fewer than none")
     shards = []
+    ending = "tar" if variant == WEBDATASET else "parquet"
     for split in SPLITS:
         size = by_split.get(split, SplitSize(split, 0, 0))
         count = min(size.bytes // shard_bytes + 1, size.rows)
         for index in range(count):
             start, stop = size.rows * index // count, size.rows * (index + 1) // count
-            shards.append(ShardSpec(split, index, count, start, stop))
+            shards.append(ShardSpec(split, index, count, start, stop, ending))
     return ShardPlan(tuple(shards))

@@ -6,8 +6,9 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,8 @@ from adproof.labels import LABELS, N_LABELS
 
 SPLITS = ("train", "validation", "test")
 IMAGE_COLUMNS = ("generated_image", "product_image", "depth_map", "saliency_map")
+# full: Parquet with the pictures. labels: the sha256 of each picture in its place. webdataset: tars, for training at scale.
+FULL, LABELS_ONLY, WEBDATASET = VARIANTS = ("full", "labels", "webdataset")
 
 _TEXT = ("string", pa.string())
 _TIME = ("timestamp[us, tz=UTC]", pa.timestamp("us", tz="UTC"))
@@ -70,13 +73,27 @@ COLUMNS: tuple[tuple[str, pa.DataType, Feature], ...] = (
 )
 
 
+LABELS_COLUMNS = tuple(
+    (f"{name}_sha256", _TEXT[1], _value(_TEXT[0])) if name in IMAGE_COLUMNS else (name, kind, feature)
+    for name, kind, feature in COLUMNS
+)
+
+
+def columns_of(variant: str = FULL) -> tuple[tuple[str, pa.DataType, Feature], ...]:
+    """Raises ValueError: the variant has no table (webdataset), or is none at all."""
+    if variant not in (FULL, LABELS_ONLY):
+        raise ValueError(f"{variant!r} has no columns: {FULL} and {LABELS_ONLY} have")
+    return COLUMNS if variant == FULL else LABELS_COLUMNS
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """An encoded picture as it is stored: never decoded, never encoded again. path: its file name, for
-    people."""
+    people. sha256: when it is known already; labels-only versions need it and no bytes."""
 
     bytes: bytes
     path: str
+    sha256: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,16 +148,16 @@ class SampleRow:
         return sum(len(picture.bytes) for picture in self.pictures() if picture)
 
 
-def features() -> dict[str, Feature]:
+def features(variant: str = FULL) -> dict[str, Feature]:
     """The `features` of Hugging Face `datasets`: without them it shows pictures as bytes and labels as
     numbers."""
-    return {name: feature for name, _, feature in COLUMNS}
+    return {name: feature for name, _, feature in columns_of(variant)}
 
 
-def schema() -> pa.Schema:
+def schema(variant: str = FULL) -> pa.Schema:
     """Arrow schema of every shard, features in its metadata."""
-    metadata = {"huggingface": json.dumps({"info": {"features": features()}}, sort_keys=True)}
-    return pa.schema([pa.field(name, kind) for name, kind, _ in COLUMNS], metadata=metadata)
+    metadata = {"huggingface": json.dumps({"info": {"features": features(variant)}}, sort_keys=True)}
+    return pa.schema([pa.field(name, kind) for name, kind, _ in columns_of(variant)], metadata=metadata)
 
 
 def check_row(row: SampleRow) -> None:
@@ -162,39 +179,52 @@ def check_row(row: SampleRow) -> None:
         raise refuse("a time without a time zone")
 
 
-def to_table(rows: Sequence[SampleRow]) -> pa.Table:
+def to_table(rows: Sequence[SampleRow], variant: str = FULL) -> pa.Table:
     """One row group as an Arrow table; raises ValueError as check_row does."""
     for row in rows:
         check_row(row)
-    return pa.Table.from_arrays(
-        [_column(name, kind, rows) for name, kind, _ in COLUMNS], schema=schema()
-    )
+    return checked_to_table(rows, variant)
+
+
+def checked_to_table(rows: Sequence[SampleRow], variant: str = FULL) -> pa.Table:
+    """to_table for rows that have passed check_row already."""
+    return pa.Table.from_arrays([_column(name, kind, rows) for name, kind, _ in columns_of(variant)],
+                                schema=schema(variant))
 
 
 def _column(name: str, kind: pa.DataType, rows: Sequence[SampleRow]) -> pa.Array:
+    if name.endswith("_sha256"):
+        pictures = [getattr(row, name.removesuffix("_sha256")) for row in rows]
+        return pa.array([picture and picture_hash(picture) for picture in pictures], kind)
     values = [getattr(row, name) for row in rows]
     if name in IMAGE_COLUMNS:
         contents = pa.array([value and value.bytes for value in values], pa.binary())
         paths = pa.array([value and value.path for value in values], pa.string())
         missing = pa.array([value is None for value in values], pa.bool_())
         return pa.StructArray.from_arrays([contents, paths], fields=list(kind), mask=missing)
-    if name == "annotations":
-        values = [
-            [{"annotator": vote.annotator, "label": vote.label, "seconds": vote.seconds, "at": vote.at} for
-            vote in votes] for votes in values
-        ]
-    return pa.array(values, kind)
+    return _votes(values) if name == "annotations" else pa.array(values, kind)
+
+
+def _votes(answers: Sequence[Sequence[AnnotationRow]]) -> pa.Array:
+    ends = list(accumulate((len(votes) for votes in answers), initial=0))
+    flat = [vote for votes in answers for vote in votes]
+    parts = [pa.array([getattr(vote, part.name) for vote in flat], part.type) for part in _VOTE]
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.StructArray.from_arrays(parts, fields=list(_VOTE)))
+
+
+def picture_hash(picture: Picture) -> str:
+    return picture.sha256 or hashlib.sha256(picture.bytes).hexdigest()
 
 
 def picture_hashes(row: SampleRow) -> tuple[str, ...]:
     """sha256 of each picture in the order of IMAGE_COLUMNS; "" for one that does not exist."""
-    return tuple(hashlib.sha256(p.bytes).hexdigest() if p else "" for p in row.pictures())
+    return tuple(picture_hash(picture) if picture else "" for picture in row.pictures())
 
 
-def leaf_columns(text: bool) -> list[str]:
+def leaf_columns(text: bool, variant: str = FULL) -> list[str]:
     """Parquet paths of the leaves inside picture columns (text=False) or outside of them (text=True)."""
     leaves = []
-    for name, kind, _ in COLUMNS:
+    for name, kind, _ in columns_of(variant):
         if (name in IMAGE_COLUMNS) != text:
             leaves.extend(_leaves(name, kind))
     return leaves

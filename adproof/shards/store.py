@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +18,58 @@ import pyarrow.fs as pafs
 # Unfinished files and notes about finished shards live here until the version is complete.
 PROGRESS = ".progress"
 _CHUNK = 4 * 1024 * 1024
+_HASH_PIECE = 1024 * 1024
+_HASH_AHEAD = 16 * _HASH_PIECE
+
+
+class StoreError(OSError):
+    """An object store did not answer, or refused; the message says what to do."""
 
 
 class HashingSink:
-    """A file open for writing that knows the sha256 and the number of bytes of what went through it."""
+    """A file open for writing that knows the sha256 and the number of bytes of what went through it.
+
+    Hashing is done by a thread of its own, while the next bytes are made; at most _HASH_AHEAD bytes wait for it.
+    """
 
     closed = False
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        self._sha256 = hashlib.sha256()
+        self._hash = hashlib.sha256()
+        self._thread = ThreadPoolExecutor(1, "sha256")
+        self._waiting: deque[Future[None]] = deque()
+        self._batch: list[bytes] = []
+        self._batch_bytes = 0
         self.n_bytes = 0
 
     @property
     def sha256(self) -> str:
-        return self._sha256.hexdigest()
+        self._hand_over()
+        while self._waiting:
+            self._waiting.popleft().result()
+        return self._hash.hexdigest()
 
     def write(self, data: Any) -> int:
-        view = memoryview(data)
-        self._file.write(view)
-        self._sha256.update(view)
-        self.n_bytes += view.nbytes
-        return view.nbytes
+        piece = data if isinstance(data, bytes) else bytes(data)
+        self._file.write(piece)
+        self._batch.append(piece)
+        self._batch_bytes += len(piece)
+        self.n_bytes += len(piece)
+        if self._batch_bytes >= _HASH_PIECE:
+            self._hand_over()
+        return len(piece)
+
+    def _hand_over(self) -> None:
+        if self._batch:
+            self._waiting.append(self._thread.submit(self._update, self._batch))
+            self._batch, self._batch_bytes = [], 0
+        while len(self._waiting) > _HASH_AHEAD // _HASH_PIECE:
+            self._waiting.popleft().result()
+
+    def _update(self, pieces: list[bytes]) -> None:
+        for piece in pieces:
+            self._hash.update(piece)
 
     def tell(self) -> int:
         return self.n_bytes
@@ -51,6 +83,10 @@ class HashingSink:
     def close(self) -> None:
         """Whoever opened the file below closes it, after it has been synced."""
 
+    def end(self) -> None:
+        """No more is hashed."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
 
 class Folder:
     """A folder: local by default, or on any pyarrow or fsspec filesystem (S3 and the like).
@@ -62,7 +98,9 @@ class Folder:
         """Args: path: local path, or a URI such as s3://bucket/prefix when no filesystem is given.
         filesystem: a pyarrow.fs.FileSystem or an fsspec filesystem; path is then a path on it."""
         text = os.fspath(path)
-        if filesystem is None and "://" in text:
+        if filesystem is None and text.startswith("s3://"):
+            filesystem, text = s3_filesystem(), text.removeprefix("s3://")
+        elif filesystem is None and "://" in text:
             filesystem, text = pafs.FileSystem.from_uri(text)
         if filesystem is None:
             filesystem, text = pafs.LocalFileSystem(), os.path.abspath(text)
@@ -80,30 +118,40 @@ class Folder:
 
     def size(self, name: str) -> int | None:
         """Bytes of a file; None when there is none."""
-        info = self.filesystem.get_file_info(self.path(name))
+        with self._asking(f"look for {name}"):
+            info = self.filesystem.get_file_info(self.path(name))
         return int(info.size) if info.type == pafs.FileType.File else None
 
     def names(self) -> list[str]:
         """All files below, sorted, without those that are in the making."""
         everything = pafs.FileSelector(self.root, recursive=True, allow_not_found=True)
-        found = self.filesystem.get_file_info(everything)
+        with self._asking("list the files"):
+            found = self.filesystem.get_file_info(everything)
         start = len(self.root.lstrip("/")) + 1
         files = [info.path.lstrip("/")[start:] for info in found if info.type == pafs.FileType.File]
-        return sorted(name for name in files if not name.startswith(PROGRESS + "/"))
+        return sorted(name for name in files if name and not name.startswith(PROGRESS + "/"))
 
     def read(self, name: str) -> bytes:
-        with self.filesystem.open_input_stream(self.path(name), compression=None) as stream:
+        with self._asking(f"read {name}"), \
+                self.filesystem.open_input_stream(self.path(name), compression=None) as stream:
             return bytes(stream.read())
 
     def open(self, name: str) -> pa.NativeFile:
         """Random access; the caller closes it."""
-        return self.filesystem.open_input_file(self.path(name))
+        with self._asking(f"read {name}"):
+            return self.filesystem.open_input_file(self.path(name))
+
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """The bytes of a file, some megabytes at a time."""
+        with self._asking(f"read {name}"), \
+                self.filesystem.open_input_stream(self.path(name), compression=None) as stream:
+            while chunk := stream.read(_CHUNK):
+                yield chunk
 
     def sha256(self, name: str) -> str:
         hashed = hashlib.sha256()
-        with self.filesystem.open_input_stream(self.path(name), compression=None) as stream:
-            while chunk := stream.read(_CHUNK):
-                hashed.update(chunk)
+        for piece in self.pieces(name):
+            hashed.update(piece)
         return hashed.hexdigest()
 
     def write(self, name: str, content: bytes) -> None:
@@ -113,43 +161,93 @@ class Folder:
     @contextmanager
     def create(self, name: str) -> Iterator[HashingSink]:
         """A file that appears under its name only if the block ends well."""
+        with self._create_local(name) if self.is_local else self._create_object(name) as sink:
+            try:
+                yield sink
+            finally:
+                sink.end()
+
+    @contextmanager
+    def _create_local(self, name: str) -> Iterator[HashingSink]:
         unfinished = f"{PROGRESS}/unfinished-{uuid.uuid4().hex}"
         self._make_parents(unfinished)
         self._make_parents(name)
-        # pyarrow's local stream cannot be synced; elsewhere the store itself promises what close() returned.
-        file = open(self.path(unfinished), "wb") if self.is_local else \
-            self.filesystem.open_output_stream(self.path(unfinished))  # noqa: SIM115
         try:
-            with file:
-                sink = HashingSink(file)
-                yield sink
-                if self.is_local:
-                    file.flush()
-                    os.fsync(file.fileno())
+            # pyarrow's local stream cannot be synced.
+            with open(self.path(unfinished), "wb") as file:
+                yield HashingSink(file)
+                file.flush()
+                os.fsync(file.fileno())
             self._move(unfinished, name)
         except BaseException:
             self.delete(unfinished)
             raise
+
+    @contextmanager
+    def _create_object(self, name: str) -> Iterator[HashingSink]:
+        """An object appears whole, when it is closed: no detour by another name, and no copy. What was begun and broke
+        off is closed too, so it is deleted again; until there is a manifest nobody takes it for anything."""
+        with self._asking(f"write {name}"):
+            file = self.filesystem.open_output_stream(self.path(name))
+            try:
+                yield HashingSink(file)
+            except BaseException:
+                with suppress(OSError):
+                    file.close()
+                with suppress(OSError):
+                    self.delete(name)
+                raise
+            file.close()
 
     def delete(self, name: str) -> None:
         """No error when there is no such file."""
         if self.size(name) is not None:
             self.filesystem.delete_file(self.path(name))
 
+    @contextmanager
+    def _asking(self, what: str) -> Iterator[None]:
+        """An object store's own words are long and say neither what was wanted nor what to do."""
+        try:
+            yield
+        except (FileNotFoundError, FileExistsError, StoreError):
+            raise
+        except OSError as error:
+            if self.is_local:
+                raise
+            raise StoreError(
+                f"The store did not {what} in {self.root}: {str(error)[:500]}. What is finished is kept; try again when"
+                " the store answers and its keys are right."
+            ) from error
+
     def delete_progress(self) -> None:
-        if self.filesystem.get_file_info(self.path(PROGRESS)).type == pafs.FileType.Directory:
-            self.filesystem.delete_dir(self.path(PROGRESS))
+        """Nothing depends on it: what another writer of the same version still has there may stay."""
+        with suppress(OSError):
+            if self.filesystem.get_file_info(self.path(PROGRESS)).type == pafs.FileType.Directory:
+                self.filesystem.delete_dir(self.path(PROGRESS))
 
     def _make_parents(self, name: str) -> None:
         self.filesystem.create_dir(self.path(name).rsplit("/", 1)[0], recursive=True)
 
     def _move(self, source: str, target: str) -> None:
-        if not self.is_local:
-            self.filesystem.move(self.path(source), self.path(target))
-            return
         os.replace(self.path(source), self.path(target))
         folder = os.open(Path(self.path(target)).parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def s3_filesystem() -> pafs.S3FileSystem:
+    """S3 or a store like it, as the usual variables of the environment say: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY, AWS_REGION. S3_TIMEOUT: seconds that one request may take (30)."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    scheme, _, host = endpoint.rpartition("://") if endpoint else ("", "", None)
+    timeout = float(os.environ.get("S3_TIMEOUT") or 30)
+    return pafs.S3FileSystem(
+        endpoint_override=host.rstrip("/") if host else None,
+        scheme=scheme or "https",
+        region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+        connect_timeout=min(timeout, 5.0),
+        request_timeout=timeout,
+        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=5),
+    )

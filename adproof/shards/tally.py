@@ -37,7 +37,9 @@ class Tally:
         self.counts["label"][LABELS[row.label]] += 1
         self.counts["source"][row.source] += 1
         self.counts["category"][row.category] += 1
-        votes = np.bincount([vote.label for vote in row.annotations], minlength=N_LABELS)
+        votes = [0] * N_LABELS
+        for vote in row.annotations:
+            votes[vote.label] += 1
         self.patterns[",".join(map(str, votes))] += 1
         if row.agreement is not None:
             self.agreement_sum += row.agreement

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tarfile
 from collections import Counter
 from hashlib import sha256
 from typing import Any
@@ -11,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adproof.labels import LABELS
+from adproof.shards import webdataset
 from adproof.shards.manifest import MANIFEST, FileEntry, Manifest
 from adproof.shards.reading import DatasetVersion
-from adproof.shards.schema import IMAGE_COLUMNS, SPLITS, schema
+from adproof.shards.schema import IMAGE_COLUMNS, LABELS_ONLY, SPLITS, WEBDATASET, schema
 from adproof.shards.splits import combine, row_digest
 from adproof.shards.store import Folder
 
@@ -33,15 +35,17 @@ def verify(path: str | os.PathLike[str], filesystem: Any = None, *, pictures: bo
         return [str(error)]
     problems: list[str] = []
     for name, entry in manifest.files.items():
-        problems += _file_problems(folder, name, entry)
+        problems += _file_problems(folder, name, entry, manifest.variant)
     unknown = set(folder.names()) - set(manifest.files) - {MANIFEST}
     problems += [f"{name} is not in the manifest" for name in sorted(unknown)]
-    if not problems:
-        problems = _content_problems(DatasetVersion(path, filesystem), pictures)
-    return problems
+    if problems:
+        return problems
+    if manifest.variant == WEBDATASET:
+        return _tar_problems(folder, manifest)
+    return _content_problems(DatasetVersion(path, filesystem), pictures)
 
 
-def _file_problems(folder: Folder, name: str, entry: FileEntry) -> list[str]:
+def _file_problems(folder: Folder, name: str, entry: FileEntry, variant: str) -> list[str]:
     size = folder.size(name)
     if size is None:
         return [f"{name} is missing"]
@@ -60,8 +64,29 @@ def _file_problems(folder: Folder, name: str, entry: FileEntry) -> list[str]:
     problems = []
     if rows != entry.rows:
         problems.append(f"{name} has {rows} rows, the manifest says {entry.rows}")
-    if not found.equals(schema(), check_metadata=False):
+    if not found.equals(schema(variant), check_metadata=False):
         problems.append(f"{name} has other columns than a dataset version")
+    return problems
+
+
+def _tar_problems(folder: Folder, manifest: Manifest) -> list[str]:
+    """Reads all: the pictures' hashes, labels and splits must add up to the digest."""
+    digests: list[bytes] = []
+    problems: list[str] = []
+    for name, entry in manifest.files.items():
+        if not name.startswith("data/"):
+            continue
+        with folder.open(name) as file:
+            try:
+                found = list(webdataset.row_digests(file, split=name.removeprefix("data/").partition("-")[0]))
+            except (tarfile.TarError, ValueError, KeyError) as error:
+                problems.append(f"{name} cannot be read: {error}")
+                continue
+        if len(found) != entry.rows:
+            problems.append(f"{name} has {len(found)} samples, the manifest says {entry.rows}")
+        digests += found
+    if not problems and combine(digests) != manifest.digest:
+        problems.append("samples, labels, splits and pictures do not add up to the manifest's digest")
     return problems
 
 
@@ -86,13 +111,19 @@ def _content_problems(version: DatasetVersion, pictures: bool) -> list[str]:
     repeated = len(table) - len(table.group_by("sample_id").aggregate([]))
     if repeated:
         problems.append(f"{repeated} samples occur more than once")
-    if pictures and _digest(version) != manifest.digest:
+    if (pictures or manifest.variant == LABELS_ONLY) and _digest(version) != manifest.digest:
         problems.append("samples, labels, splits and pictures do not add up to the manifest's digest")
     return problems
 
 
 def _digest(version: DatasetVersion) -> str:
     digests = []
+    if version.manifest.variant == LABELS_ONLY:
+        names = [f"{name}_sha256" for name in IMAGE_COLUMNS]
+        rows = version.table(["sample_id", "label", *names]).to_pylist()
+        return combine(
+            row_digest(row["sample_id"], row["label"], row["split"], [row[name] or "" for name in names]) for row in rows
+        )
     for split in SPLITS:
         for row in version.rows(split, ["sample_id", "label", *IMAGE_COLUMNS], decode=False):
             contents = [row[name] for name in IMAGE_COLUMNS]

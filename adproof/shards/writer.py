@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -19,16 +20,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from adproof.shards import card, croissant
+from adproof.shards import card, croissant, webdataset
 from adproof.shards.manifest import MANIFEST, FileEntry, Manifest, VersionInfo
 from adproof.shards.plan import SHARD_BYTES, ShardPlan, ShardSpec, SplitSize, plan_shards
-from adproof.shards.schema import SPLITS, SampleRow, check_row, leaf_columns, schema, to_table
+from adproof.shards.schema import (
+    FULL,
+    LABELS_ONLY,
+    SPLITS,
+    WEBDATASET,
+    SampleRow,
+    check_row,
+    checked_to_table,
+    leaf_columns,
+    schema,
+)
 from adproof.shards.splits import combine
 from adproof.shards.store import PROGRESS, Folder, HashingSink
 from adproof.shards.tally import Tally, agreement
 
 GROUP_ROWS = 100
 GROUP_BYTES = 100_000_000
+LABELS_GROUP_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -80,8 +92,8 @@ def write_version(
             twice, or a digest other than the one frozen. FileExistsError: another version is there already.
     """
     folder = Folder(out, filesystem)
-    plan = plan_shards(list(sizes), shard_bytes)
-    done = _finished(folder, base)
+    plan = plan_shards(list(sizes), shard_bytes, base.variant)
+    done = finished(folder, base)
     if done is not None:
         return done
     stream = iter(rows)
@@ -117,31 +129,35 @@ def write_shard(
         return record
     tally = Tally()
     with folder.create(spec.name) as sink:
-        with _parquet_writer(sink) as writer:
-            for group in _groups(_checked(rows, spec)):
-                writer.write_table(to_table(group), row_group_size=len(group))
+        with _shard_writer(sink, base) as write:
+            for group in _groups(_checked(rows, spec), base.variant):
+                write(group)
                 for row in group:
                     tally.add(row)
                 report(Progress(spec.name, tally.rows, spec.n_rows, sink.n_bytes, reused=False))
         if tally.rows != spec.n_rows:
             raise ValueError(f"{spec.name} needs {spec.n_rows} rows, only {tally.rows} came")
-    record = ShardRecord(key, sink.sha256, sink.n_bytes, tally)
+        sha256 = sink.sha256
+    record = ShardRecord(key, sha256, sink.n_bytes, tally)
     folder.write(_record_name(spec), json.dumps(_note(record)).encode())
     return record
 
 
-def finalise(plan: ShardPlan, folder: Folder, base: VersionInfo) -> Manifest:
+def finalise(
+    plan: ShardPlan, folder: Folder, base: VersionInfo, on_checked: Callable[[str], None] | None = None
+) -> Manifest:
     """Check every shard's bytes, write card and croissant.json, and last the manifest.
 
     Raises: ValueError: a shard is missing or is not what was written (its note is dropped, so that the next
         attempt writes it again), one product in two splits, a sample twice, or another digest than frozen.
+    on_checked: called before each shard is read; what it raises ends the checking.
     """
-    done = _finished(folder, base)
+    done = finished(folder, base)
     if done is not None:
         return done
-    files, tallies = _checked_shards(plan, folder, base)
+    files, tallies = _checked_shards(plan, folder, base, on_checked or (lambda name: None))
     _refuse_shared_products(tallies)
-    _refuse_repeated_samples(plan, folder)
+    _refuse_repeated_samples(plan, folder, base.variant)
     found = combine(one for tally in tallies.values() for one in tally.digests)
     if base.digest is not None and base.digest != found:
         raise ValueError(f"the rows add up to the digest {found}, the frozen version has {base.digest}")
@@ -164,7 +180,8 @@ def finalise(plan: ShardPlan, folder: Folder, base: VersionInfo) -> Manifest:
     return draft
 
 
-def _finished(folder: Folder, base: VersionInfo) -> Manifest | None:
+def finished(folder: Folder, base: VersionInfo) -> Manifest | None:
+    """The manifest, when this version is there already. Raises FileExistsError: another one is."""
     if folder.size(MANIFEST) is None:
         return None
     manifest = Manifest.of(folder.read(MANIFEST))
@@ -173,18 +190,30 @@ def _finished(folder: Folder, base: VersionInfo) -> Manifest | None:
     return manifest
 
 
-def _parquet_writer(sink: HashingSink) -> pq.ParquetWriter:
-    text = leaf_columns(text=True)
+@contextmanager
+def _shard_writer(sink: HashingSink, base: VersionInfo) -> Iterator[Callable[[list[SampleRow]], None]]:
+    """What writes a group of rows into the shard."""
+    if base.variant == WEBDATASET:
+        with webdataset.tar_writer(sink, base.created_at) as write_samples:
+            yield write_samples
+        return
+    with parquet_writer(sink, base.variant) as writer:
+        yield lambda group: writer.write_table(checked_to_table(group, base.variant), row_group_size=len(group))
+
+
+def parquet_writer(sink: Any, variant: str = FULL) -> pq.ParquetWriter:
+    """A writer of shards, with the settings of the format. sink: a file-like object open for writing."""
+    text = leaf_columns(text=True, variant=variant)
     # Encoded pictures do not shrink. Chunks cut by content let two versions that share rows share stored
     # bytes.
-    compression = dict.fromkeys(text, "zstd") | dict.fromkeys(leaf_columns(text=False), "none")
+    compression = dict.fromkeys(text, "zstd") | dict.fromkeys(leaf_columns(text=False, variant=variant), "none")
     return pq.ParquetWriter(
         pa.PythonFile(sink, mode="w"),
-        schema(),
+        schema(variant),
         version="2.6",
         compression=compression,
         compression_level=dict.fromkeys(text, 3),
-        use_dictionary=[leaf for leaf in text if leaf != "sample_id"],
+        use_dictionary=[leaf for leaf in text if leaf != "sample_id" and not leaf.endswith("_sha256")],
         write_statistics=text,
         write_page_index=True,
         use_content_defined_chunking=True,
@@ -202,11 +231,12 @@ def _checked(rows: Iterable[SampleRow], spec: ShardSpec) -> Iterator[SampleRow]:
         yield row
 
 
-def _groups(rows: Iterable[SampleRow]) -> Iterator[list[SampleRow]]:
+def _groups(rows: Iterable[SampleRow], variant: str) -> Iterator[list[SampleRow]]:
+    most = LABELS_GROUP_ROWS if variant == LABELS_ONLY else GROUP_ROWS
     group: list[SampleRow] = []
     n_bytes = 0
     for row in rows:
-        if group and (len(group) == GROUP_ROWS or n_bytes + row.n_bytes() > GROUP_BYTES):
+        if group and (len(group) == most or n_bytes + row.n_bytes() > GROUP_BYTES):
             yield group
             group, n_bytes = [], 0
         group.append(row)
@@ -240,12 +270,13 @@ def _read_record(folder: Folder, spec: ShardSpec, key: str) -> ShardRecord | Non
 
 
 def _checked_shards(
-    plan: ShardPlan, folder: Folder, base: VersionInfo
+    plan: ShardPlan, folder: Folder, base: VersionInfo, on_checked: Callable[[str], None]
 ) -> tuple[dict[str, FileEntry], dict[str, Tally]]:
     files: dict[str, FileEntry] = {}
     tallies = {split: Tally() for split in SPLITS}
     key = _key(plan, base)
     for spec in plan.shards:
+        on_checked(spec.name)
         record = _read_record(folder, spec, key)
         if record is None or folder.sha256(spec.name) != record.sha256:
             folder.delete(_record_name(spec))
@@ -262,7 +293,9 @@ def _refuse_shared_products(tallies: dict[str, Tally]) -> None:
             raise ValueError(f"{len(shared)} products are in {split} and in {other}, such as {min(shared)!r}")
 
 
-def _refuse_repeated_samples(plan: ShardPlan, folder: Folder) -> None:
+def _refuse_repeated_samples(plan: ShardPlan, folder: Folder, variant: str) -> None:
+    if variant == WEBDATASET:
+        return  # a row twice gives another digest than the frozen one
     columns = []
     for spec in plan.shards:
         with folder.open(spec.name) as file:
