@@ -21,6 +21,7 @@ VALUES = [
     "2026-02-30", "0000-01-01", "99999-01-01", "[]", "{}", "null", "1,2", ":", "::", "nan:1", "1:nan", "0.5:0.5:99999999999999999999",
     "2026-01-01T00:00:00+00:00~", "~", "None", "true",
 ]  # fmt: skip
+NUL = "a\0b"  # tried everywhere: it passes for text until the database sees it
 OFTEN = ["before", "after", "page", "project", "kind", "state", "label", "candidate", "annotator", "q", "next"]
 
 
@@ -116,7 +117,7 @@ class TestQueries:
                 names |= set(LabelFilter.base_fields)
             for name in sorted(names - {"csrfmiddlewaretoken"}):
                 # Every value comes up for every kind of parameter sooner or later; all of them for each is an hour.
-                for value in [VALUES[(next(turn) * 7) % len(VALUES)] for _ in range(3)]:
+                for value in [NUL, *(VALUES[(next(turn) * 7) % len(VALUES)] for _ in range(2))]:
                     value = value.encode("utf-8", "surrogatepass")
                     response, text = tried(lambda p=path, n=name, v=value: olga.get(p, {n: v}))
                     if response.status_code >= 500 or (response.status_code >= 400 and not in_words(text)):
@@ -135,7 +136,7 @@ class TestForms:
             cookies = copy.deepcopy(olga.cookies)
             names = recording.during(lambda p=path, r=right: tried(lambda: olga.post(p, r)))
             for name in sorted({*names, *right} - {"csrfmiddlewaretoken", "_method"}):
-                for value in [VALUES[(next(turn) * 7) % len(VALUES)] for _ in range(4)]:
+                for value in [NUL, *(VALUES[(next(turn) * 7) % len(VALUES)] for _ in range(3))]:
                     body = {**right, name: value.encode("utf-8", "surrogatepass")}
                     olga.cookies = copy.deepcopy(cookies)
                     response, text = tried(lambda p=path, b=body: olga.post(p, b))
