@@ -402,11 +402,11 @@ class TestReading:
 
     def test_a_stream_gives_every_row_once_to_one_reader(self, version):
         train = open_version(version).rows("train", ["sample_id"])
-        parts = [[r["sample_id"] for r in train.stream(part, 3, np.random.default_rng(1), buffer=50)] for part in range(3)]
+        parts = [[r["sample_id"] for r in train.stream(part, 3, seed=1, buffer=50)] for part in range(3)]
         whole = [one for part in parts for one in part]
         assert sorted(whole) == [f"s{i:06d}" for i in range(250)]
         assert whole != sorted(whole)
-        again = [r["sample_id"] for r in train.stream(0, 3, np.random.default_rng(1), buffer=50)]
+        again = [r["sample_id"] for r in train.stream(0, 3, seed=1, buffer=50)]
         assert again == parts[0]
         assert [r["sample_id"] for r in train] == sorted(whole)
 

@@ -5,26 +5,38 @@ from __future__ import annotations
 import io
 import os
 from bisect import bisect_right
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
+from adproof.labels import LABELS
 from adproof.shards.manifest import MANIFEST, Manifest
 from adproof.shards.schema import COLUMNS, IMAGE_COLUMNS, SPLITS
+from adproof.shards.shard import Shard, values
 from adproof.shards.store import Folder
 
+if TYPE_CHECKING:
+    from adproof.shards.torch_data import RowStream
+
 _NAMES = tuple(name for name, _, _ in COLUMNS)
+_OPEN_SHARDS = 16
+_FOOTERS_AT_ONCE = 16
+_WORTH_ALL = 8  # a row group is read whole when one row in so many is wanted
 
 
 class DatasetVersion:
     """A version that is open for reading. Raises FileNotFoundError when there is no manifest: then it is
     none."""
+
+    label_names = LABELS
 
     def __init__(self, path: str | os.PathLike[str], filesystem: Any = None) -> None:
         self.folder = Folder(path, filesystem)
@@ -35,19 +47,29 @@ class DatasetVersion:
     def shard_names(self, split: str) -> list[str]:
         if split not in SPLITS:
             raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
-        return sorted(name for name in self.manifest.files if name.startswith(f"data/{split}-"))
+        return sorted(
+            name for name in self.manifest.files if name.startswith(f"data/{split}-") and name.endswith(".parquet")
+        )
 
-    def rows(self, split: str, columns: Sequence[str] | None = None, decode: bool = True) -> Rows:
-        """The split's rows by number, fit for a torch DataLoader. See Rows."""
+    def rows(self, split: str, columns: Sequence[str] | None = None, decode: bool | Sequence[str] = True) -> Rows:
+        """The split's rows by number: a map-style torch dataset, which needs no torch. See Rows."""
         return Rows(self, split, columns, decode)
+
+    def stream(
+        self, split: str, columns: Sequence[str] | None = None, decode: bool | Sequence[str] = True, **options: Any
+    ) -> RowStream:
+        """The split's rows as an iterable torch dataset, for training. options: see torch_data.RowStream."""
+        from adproof.shards.torch_data import RowStream
+
+        return RowStream(self.rows(split, columns, decode), **options)
 
     def table(self, columns: Sequence[str]) -> pa.Table:
         """These columns of all splits, with a column "split" last. Meant for columns without pictures."""
         parts = []
         for split in SPLITS:
             for name in self.shard_names(split):
-                with self.folder.open(name) as file:
-                    part = pq.read_table(file, columns=list(columns))
+                shard = Shard(self.folder, name)
+                part = pa.concat_tables(shard.read(group, columns) for group in range(len(shard.group_rows)))
                 parts.append(part.append_column("split", pa.array([split] * len(part), pa.string())))
         return pa.concat_tables(parts).replace_schema_metadata(None)
 
@@ -56,104 +78,198 @@ class Rows:
     """Rows of one split: `rows[i]` is a dict, `len(rows)`, iteration, and `rows.stream(...)` for training.
 
     decode: pictures become arrays as they were stored: uint8 (H, W, 3) RGB, uint8 (H, W, 4) with alpha,
-        uint16 (H, W) of 16-bit depth, uint8 (H, W) grey. Without it they are encoded bytes. A missing one is
-        None.
-    columns: only these are read and decoded; None = all.
-    Holds one row group in memory. Can be sent to worker processes; each opens the files for itself.
-    Raises: ValueError: an unknown split or column. IndexError: an unknown row.
+        uint16 (H, W) of 16-bit depth, uint8 (H, W) grey. Without it they are encoded bytes; a list of
+        columns decodes these only. A missing picture is None.
+    columns: only these are read; None = all that the version has.
+    One row alone reads the pages that its pictures are in, not its row group; whoever comes back to a row group gets
+    all of it, and it is held in memory: one at a time. Can be sent to worker processes, by fork and by spawn; each
+    opens the files for itself.
+    Raises: ValueError: an unknown split or column, a shard that is cut short or not as long as the manifest says.
+        IndexError: an unknown row.
     """
 
     def __init__(
-        self, version: DatasetVersion, split: str, columns: Sequence[str] | None = None, decode: bool = True
+        self,
+        version: DatasetVersion,
+        split: str,
+        columns: Sequence[str] | None = None,
+        decode: bool | Sequence[str] = True,
     ) -> None:
-        unknown = set(columns or ()) - set(_NAMES)
-        if unknown:
-            raise ValueError(f"unknown columns {sorted(unknown)}; there are {', '.join(_NAMES)}")
         self.folder = version.folder
         self.names = version.shard_names(split)
-        self.columns = tuple(columns) if columns is not None else _NAMES
-        self.decode = decode
-        self.groups: list[tuple[int, int]] = []  # (shard, row group in it)
-        sizes: list[int] = []
-        for shard, name in enumerate(self.names):
-            with self.folder.open(name) as file:
-                metadata = pq.read_metadata(file)
-            for group in range(metadata.num_row_groups):
-                self.groups.append((shard, group))
-                sizes.append(metadata.row_group(group).num_rows)
-        self.ends = list(accumulate(sizes))
-        self._held: tuple[int, pa.Table] | None = None
-        self._open: tuple[int, pq.ParquetFile] | None = None
+        self._lengths = [version.manifest.files[name].rows for name in self.names]
+        self._ends = list(accumulate(length or 0 for length in self._lengths))
+        self._opened: OrderedDict[int, Shard] = OrderedDict()
+        self._process = os.getpid()
+        self._held: tuple[tuple[int, int], dict[str, list[Any]]] | None = None
+        self._visited: tuple[int, int] | None = None
+        self.columns = self._known(_NAMES if columns is None else columns, all_there=columns is not None)
+        to_decode = IMAGE_COLUMNS if decode is True else decode or ()
+        self.decode = tuple(name for name in IMAGE_COLUMNS if name in to_decode and name in self.columns)
 
     def __len__(self) -> int:
-        return self.ends[-1] if self.ends else 0
+        return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        place = index + len(self) if index < 0 else index
-        if not 0 <= place < len(self):
-            raise IndexError(f"row {index} of {len(self)}")
-        group = bisect_right(self.ends, place)
-        start = self.ends[group - 1] if group else 0
-        return self._decoded(self._row(self._group(group), place - start))
+        shard, group, row = self._place(index)
+        is_back, self._visited = self._visited == (shard, group), (shard, group)
+        return self._decoded(self._encoded(shard, group, row, whole=is_back))
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """Many rows, in this order; torch's DataLoader calls it. A row group that many of them are in is read once."""
+        places = [self._place(index) for index in indices]
+        wanted = Counter((shard, group) for shard, group, _ in places)
+        found: dict[int, dict[str, Any]] = {}
+        for number in sorted(range(len(places)), key=places.__getitem__):
+            shard, group, row = places[number]
+            whole = wanted[shard, group] * _WORTH_ALL >= self._shard(shard).group_rows[group]
+            found[number] = self._encoded(shard, group, row, whole)
+        return [self._decoded(found[number]) for number in range(len(places))]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return self.stream()
 
+    @cached_property
+    def groups(self) -> list[tuple[int, int, int]]:
+        """(shard, row group in it, its rows), in order. Reads every shard's footer, once."""
+        with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
+            sizes = pool.map(lambda shard: self._open(shard).group_rows, range(len(self.names)))
+            return [(shard, group, n) for shard, groups in enumerate(sizes) for group, n in enumerate(groups)]
+
     def stream(
-        self, part: int = 0, parts: int = 1, rng: np.random.Generator | None = None, buffer: int = 0
+        self,
+        part: int = 0,
+        parts: int = 1,
+        seed: int | None = None,
+        epoch: int = 0,
+        buffer: int = 0,
+        *,
+        even: int = 1,
+        whole_groups: bool = False,
     ) -> Iterator[dict[str, Any]]:
-        """Every row once, each row group read once.
+        """Every row once, over all parts together; row groups are read one after the other.
 
         Args:
-            part, parts: of `parts` readers this one gets every parts-th row group; all must use the same rng
-                state.
-            rng: shuffles the row groups, and the rows through the buffer; None = in order.
-            buffer: how many encoded rows wait in it.
+            part, parts: of `parts` readers this one gets as many rows as every other (or one more).
+            seed: shuffles the row groups, and the rows through the buffer, by (seed, epoch); None = in order.
+            buffer: how many encoded rows wait in it, at random places.
+            even: leave out the last rows of the order, fewer than this many, so that all of them divide by it.
+            whole_groups: no row group is shared by two readers where there are many row groups for each; readers then
+                differ by some rows.
         """
-        order = np.arange(len(self.groups)) if rng is None else rng.permutation(len(self.groups))
-        # Rows, not places in tables: each place would keep its whole row group in memory.
+        mixed, drawn = seed is not None, [seed or 0, epoch]
+        n_groups = len(self.groups)
+        order = np.random.default_rng(drawn).permutation(n_groups).tolist() if mixed else range(n_groups)
+        ends = list(accumulate(self.groups[group][2] for group in order))
+        total = ends[-1] - ends[-1] % even if ends else 0
+        start, stop = (_border(total, place, parts, ends, whole_groups) for place in (part, part + 1))
+        rng = np.random.default_rng([*drawn, part])
+        # Rows, not places in row groups: each place would keep its whole row group in memory.
         waiting: list[dict[str, Any]] = []
-        for group in order[part::parts]:
-            table = self._group(int(group))
-            places = np.arange(len(table)) if rng is None else rng.permutation(len(table))
-            for place in places:
-                waiting.append(self._row(table, int(place)))
+        for number, end in zip(order, ends, strict=True):
+            shard, group, n_rows = self.groups[number]
+            first = end - n_rows
+            if end <= start or first >= stop:
+                continue
+            # Two readers that share a row group must agree on its order.
+            own = np.random.default_rng([*drawn, n_groups, number]).permutation(n_rows) if mixed else np.arange(n_rows)
+            held = self._group(shard, group)
+            for place in own[max(start - first, 0) : stop - first].tolist():
+                waiting.append({name: held[name][place] for name in self.columns})
                 if len(waiting) > buffer:
-                    last = 0 if rng is None else int(rng.integers(len(waiting)))
+                    last = int(rng.integers(len(waiting))) if mixed else 0
                     waiting[last], waiting[-1] = waiting[-1], waiting[last]
                     yield self._decoded(waiting.pop())
+            del held
+        if mixed:
+            rng.shuffle(waiting)
         for row in waiting:
             yield self._decoded(row)
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_held": None, "_open": None}
+        return vars(self) | {"_held": None, "_visited": None, "_opened": OrderedDict()}
 
-    def _group(self, group: int) -> pa.Table:
-        if self._held is None or self._held[0] != group:
-            shard, inside = self.groups[group]
+    def _known(self, columns: Sequence[str], all_there: bool) -> tuple[str, ...]:
+        unknown = set(columns) - set(_NAMES)
+        if unknown:
+            raise ValueError(f"unknown columns {sorted(unknown)}; there are {', '.join(_NAMES)}")
+        there = self._shard(0).columns if self.names else _NAMES
+        missing = [name for name in columns if name not in there]
+        if missing and all_there:
+            raise ValueError(f"this version has no column {', '.join(missing)}; it has {', '.join(there)}")
+        return tuple(name for name in columns if name in there)
+
+    def _place(self, index: int) -> tuple[int, int, int]:
+        """(shard, row group in it, row in that)."""
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        shard = bisect_right(self._ends, place)
+        row = place - (self._ends[shard - 1] if shard else 0)
+        for group, n_rows in enumerate(self._shard(shard).group_rows):
+            if row < n_rows:
+                return shard, group, row
+            row -= n_rows
+        raise AssertionError("a shard's row groups add up to its rows")
+
+    def _encoded(self, shard: int, group: int, row: int, whole: bool) -> dict[str, Any]:
+        if whole or (self._held is not None and self._held[0] == (shard, group)):
+            held = self._group(shard, group)
+            return {name: held[name][row] for name in self.columns}
+        opened = self._shard(shard)
+        plain = [name for name in self.columns if name not in IMAGE_COLUMNS]
+        text = opened.read(group, plain).slice(row, 1).to_pylist()[0] if plain else {}
+        return {
+            name: opened.picture(group, name, row) if name in IMAGE_COLUMNS else text[name] for name in self.columns
+        }
+
+    def _group(self, shard: int, group: int) -> dict[str, list[Any]]:
+        """All cells of a row group by column."""
+        if self._held is None or self._held[0] != (shard, group):
             self._held = None  # let go of the old one first: two would be twice the memory
-            self._held = (group, self._file(shard).read_row_group(inside, columns=list(self.columns)))
+            opened = self._shard(shard)
+            # Column by column: never all of it as a table and as cells at once.
+            cells = {name: values(opened.read(group, [name])[name]) for name in self.columns if name in IMAGE_COLUMNS}
+            plain = [name for name in self.columns if name not in IMAGE_COLUMNS]
+            table = opened.read(group, plain) if plain else None
+            cells |= {name: table[name].to_pylist() for name in plain} if table is not None else {}
+            self._held = ((shard, group), cells)
         return self._held[1]
 
-    def _file(self, shard: int) -> pq.ParquetFile:
-        if self._open is None or self._open[0] != shard:
-            # No read-ahead: it would hold a whole column chunk of pictures a second time.
-            self._open = (shard, pq.ParquetFile(self.folder.open(self.names[shard]), pre_buffer=False))
-        return self._open[1]
+    def _shard(self, shard: int) -> Shard:
+        if self._process != os.getpid():  # a forked worker: what its parent has open is not its own
+            self._process = os.getpid()
+            self._opened.clear()
+            self.folder = self.folder.anew()
+        if shard not in self._opened:
+            self._opened[shard] = self._open(shard)
+            if len(self._opened) > _OPEN_SHARDS:
+                self._opened.popitem(last=False)
+        self._opened.move_to_end(shard)
+        return self._opened[shard]
 
-    def _row(self, table: pa.Table, place: int) -> dict[str, Any]:
-        row = {name: table[name][place].as_py() for name in self.columns}
-        for name in IMAGE_COLUMNS:
-            if row.get(name) is not None:
-                row[name] = row[name]["bytes"]
-        return row
+    def _open(self, shard: int) -> Shard:
+        opened = Shard(self.folder, self.names[shard])
+        if opened.metadata.num_rows != self._lengths[shard]:
+            raise ValueError(
+                f"{opened.name} has {opened.metadata.num_rows} rows, the manifest says {self._lengths[shard]}:"
+                " verify this version"
+            )
+        return opened
 
     def _decoded(self, row: dict[str, Any]) -> dict[str, Any]:
-        if self.decode:
-            for name in IMAGE_COLUMNS:
-                if row.get(name) is not None:
-                    row[name] = decode_picture(row[name])
+        for name in self.decode:
+            if row[name] is not None:
+                row[name] = decode_picture(row[name])
         return row
+
+
+def _border(total: int, part: int, parts: int, ends: Sequence[int], whole_groups: bool) -> int:
+    """Where in the order of rows part number `part` begins."""
+    exact = total * part // parts
+    if not whole_groups or len(ends) < 4 * parts or part in (0, parts):
+        return exact
+    return min(ends, key=lambda end: abs(end - exact))
 
 
 def decode_picture(content: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import uuid
 from collections import deque
 from collections.abc import Iterator
@@ -108,6 +109,10 @@ class Folder:
             filesystem = pafs.PyFileSystem(pafs.FSSpecHandler(filesystem))
         self.filesystem = filesystem
         self.root = text.rstrip("/")
+
+    def anew(self) -> Folder:
+        """The same folder for another process: connections that were open before a fork are of no use after it."""
+        return self if self.is_local else Folder(self.root, pickle.loads(pickle.dumps(self.filesystem)))
 
     @property
     def is_local(self) -> bool:

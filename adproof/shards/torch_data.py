@@ -3,42 +3,106 @@ already.)"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+import torch.distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
 from adproof.shards.reading import Rows
 
+Row = dict[str, Any]
 
-class RowStream(IterableDataset[dict[str, Any]]):
-    """All rows once per pass, row groups shared out over the DataLoader's workers and the ranks of a
-    training.
 
-    seed: None = in order; else each pass is shuffled by (seed, pass). A split needs a row group per reader,
-    else some readers get nothing.
+class RowStream(IterableDataset[Row]):
+    """All rows once per pass, shared out over the ranks of a training and their DataLoader's workers.
+
+    Args:
+        seed: None = in order; else the order follows from (seed, epoch) alone: call `set_epoch` before each pass, as
+            with torch's DistributedSampler. Row groups are mixed, and rows within a buffer.
+        buffer: how many encoded rows wait in the buffer of each worker: more mixes better and takes more memory.
+        rank, n_ranks: None = as torch.distributed says, or the only one.
+        even: every rank gets equally many rows (and batches); the fewer than n_ranks rows that are left over are left
+            out of this pass. Without it ranks differ by one row at most, and none is left out.
+        transform: applied to each row after decoding, in the worker; must be picklable where workers are spawned.
     """
 
     def __init__(
-        self, rows: Rows, seed: int | None = None, buffer: int = 200, rank: int = 0, n_ranks: int = 1
+        self,
+        rows: Rows,
+        seed: int | None = None,
+        buffer: int = 200,
+        rank: int | None = None,
+        n_ranks: int | None = None,
+        *,
+        even: bool = False,
+        transform: Callable[[Row], Any] | None = None,
     ) -> None:
+        has_peers = torch.distributed.is_available() and torch.distributed.is_initialized()
+        self.rank = rank if rank is not None else torch.distributed.get_rank() if has_peers else 0
+        self.n_ranks = n_ranks if n_ranks is not None else torch.distributed.get_world_size() if has_peers else 1
+        if not 0 <= self.rank < self.n_ranks:
+            raise ValueError(f"rank {self.rank} is not in 0..{self.n_ranks - 1}")
         self.rows = rows
         self.seed = seed
         self.buffer = buffer
-        self.rank = rank
-        self.n_ranks = n_ranks
-        self.n_passes = 0
+        self.even = even
+        self.transform = transform
+        # Shared memory: workers that live on between passes see it, too.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        _ = rows.groups  # read here once, not in each worker again
 
-    def set_pass(self, number: int) -> None:
-        """Which pass comes next; call it before each one when workers are started anew for every pass."""
-        self.n_passes = number
+    @property
+    def epoch(self) -> int:
+        return int(self._epoch)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def set_epoch(self, number: int) -> None:
+        """Which pass comes next."""
+        self._epoch.fill_(number)
+
+    def __iter__(self) -> Iterator[Any]:
         worker = get_worker_info()
         n_workers, number = (worker.num_workers, worker.id) if worker else (1, 0)
-        rng = None if self.seed is None else np.random.default_rng([self.seed, self.n_passes])
-        self.n_passes += 1
-        part = self.rank * n_workers + number
-        buffer = 0 if rng is None else self.buffer
-        return self.rows.stream(part, self.n_ranks * n_workers, rng, buffer)
+        rows = self.rows.stream(
+            self.rank * n_workers + number,
+            self.n_ranks * n_workers,
+            self.seed,
+            self.epoch,
+            0 if self.seed is None else self.buffer,
+            even=self.n_ranks if self.even else 1,
+            whole_groups=self.n_ranks == 1,
+        )
+        return rows if self.transform is None else map(self.transform, rows)
+
+
+def collate(rows: Sequence[Row]) -> dict[str, Any]:
+    """Rows as a batch, for DataLoader(collate_fn=collate): numbers and pictures of one size become tensors.
+
+    What cannot be one (texts, times, annotations, pictures of several sizes, columns with a missing value) stays a
+    list. In a worker the tensors are in shared memory from the start.
+    """
+    return {name: _joined([row[name] for row in rows]) for name in rows[0]}
+
+
+def _joined(cells: list[Any]) -> Any:
+    first = cells[0]
+    if isinstance(first, np.ndarray):
+        if any(not isinstance(cell, np.ndarray) or cell.shape != first.shape or cell.dtype != first.dtype for cell in cells):
+            return cells
+        joined = _empty((len(cells), *first.shape), torch.from_numpy(np.empty(0, first.dtype)).dtype)
+        np.stack(cells, out=joined.numpy())
+        return joined
+    if all(isinstance(cell, int | float) for cell in cells):
+        return torch.tensor(cells)
+    if isinstance(first, list) and first and all(
+        isinstance(cell, list) and len(cell) == len(first) and all(isinstance(x, float) for x in cell) for cell in cells
+    ):
+        return torch.tensor(cells)
+    return cells
+
+
+def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    empty = torch.empty(shape, dtype=dtype)
+    return empty if get_worker_info() is None else empty.share_memory_()  # type: ignore[no-untyped-call]
