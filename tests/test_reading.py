@@ -1,5 +1,6 @@
 """A dataset version is read row by row or as a stream, by ours and by other people's tools, wherever it lies."""
 
+import dataclasses
 import io
 import json
 import multiprocessing
@@ -21,7 +22,7 @@ import adproof.shards
 from adproof.labels import LABELS
 from adproof.shards.reading import Rows, _border, decode_picture
 from adproof.shards.schema import IMAGE_COLUMNS
-from tests.test_shards import encoded, sample, samples, write
+from tests.test_shards import BASE, encoded, sample, samples, write
 
 ROOT = Path(__file__).parent.parent
 
@@ -200,13 +201,28 @@ class TestWhatIsAskedFor:
         opened = adproof.shards.open(copy)
         with pytest.raises(ValueError, match="split 'val' is none of train, validation, test"):
             opened.rows("val")
-        with pytest.raises(ValueError, match="unknown columns .'colour'"):
+        with pytest.raises(ValueError, match="has no column colour; it has sample_id"):
             opened.rows("train", ["colour"])
         shard = copy / "data/validation-00000-of-00001.parquet"
         pq.write_table(pq.read_table(shard).drop_columns(["depth_map"]), shard)
         assert "depth_map" not in opened.rows("validation")[0]
         with pytest.raises(ValueError, match="has no column depth_map; it has sample_id"):
             opened.rows("validation", ["depth_map"])
+
+
+class TestVariants:
+    def test_labels_only_is_read_as_any_other(self, rows, tmp_path):
+        write(tmp_path, rows, dataclasses.replace(BASE, variant="labels"))
+        found = adproof.shards.open(tmp_path).rows("train")
+        assert found[5]["label"] == rows[5].label and len(found[5]["depth_map_sha256"]) == 64
+        assert len(list(found)) == 430
+        with pytest.raises(ValueError, match="has no column depth_map; it has .*depth_map_sha256"):
+            adproof.shards.open(tmp_path).rows("train", ["depth_map"])
+
+    def test_tars_are_left_to_those_who_read_tars(self, rows, tmp_path):
+        write(tmp_path, rows, dataclasses.replace(BASE, variant="webdataset"))
+        with pytest.raises(ValueError, match="consists of tars: read it with webdataset"):
+            adproof.shards.open(tmp_path).rows("train")
 
 
 class TestDamage:
@@ -305,7 +321,7 @@ class TestTorch:
 
         stream = adproof.shards.open(version).stream("train", ["sample_id", "depth_map", "label"], seed=3)
         loader = torch.utils.data.DataLoader(
-            stream, batch_size=32, num_workers=3, collate_fn=collate, multiprocessing_context=start,
+            stream, batch_size=32, num_workers=2, collate_fn=collate, multiprocessing_context=start,
             persistent_workers=True,
         )
         passes = []

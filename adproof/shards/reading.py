@@ -19,14 +19,13 @@ from PIL import Image
 
 from adproof.labels import LABELS
 from adproof.shards.manifest import MANIFEST, Manifest
-from adproof.shards.schema import COLUMNS, IMAGE_COLUMNS, SPLITS
+from adproof.shards.schema import IMAGE_COLUMNS, SPLITS, WEBDATASET, columns_of
 from adproof.shards.shard import Shard, values
 from adproof.shards.store import Folder
 
 if TYPE_CHECKING:
     from adproof.shards.torch_data import RowStream
 
-_NAMES = tuple(name for name, _, _ in COLUMNS)
 _OPEN_SHARDS = 16
 _FOOTERS_AT_ONCE = 16
 _WORTH_ALL = 8  # a row group is read whole when one row in so many is wanted
@@ -95,6 +94,8 @@ class Rows:
         columns: Sequence[str] | None = None,
         decode: bool | Sequence[str] = True,
     ) -> None:
+        if version.manifest.variant == WEBDATASET:
+            raise ValueError(f"{version.folder.root} consists of tars: read it with webdataset, or open the full variant")
         self.folder = version.folder
         self.names = version.shard_names(split)
         self._lengths = [version.manifest.files[name].rows for name in self.names]
@@ -103,7 +104,8 @@ class Rows:
         self._process = os.getpid()
         self._held: tuple[tuple[int, int], dict[str, list[Any]]] | None = None
         self._visited: tuple[int, int] | None = None
-        self.columns = self._known(_NAMES if columns is None else columns, all_there=columns is not None)
+        names = tuple(name for name, _, _ in columns_of(version.manifest.variant))
+        self.columns = self._known(names, columns)
         to_decode = IMAGE_COLUMNS if decode is True else decode or ()
         self.decode = tuple(name for name in IMAGE_COLUMNS if name in to_decode and name in self.columns)
 
@@ -189,15 +191,13 @@ class Rows:
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_held": None, "_visited": None, "_opened": OrderedDict()}
 
-    def _known(self, columns: Sequence[str], all_there: bool) -> tuple[str, ...]:
-        unknown = set(columns) - set(_NAMES)
-        if unknown:
-            raise ValueError(f"unknown columns {sorted(unknown)}; there are {', '.join(_NAMES)}")
-        there = self._shard(0).columns if self.names else _NAMES
-        missing = [name for name in columns if name not in there]
-        if missing and all_there:
+    def _known(self, names: tuple[str, ...], columns: Sequence[str] | None) -> tuple[str, ...]:
+        """Those of the columns that the shards have, given what such a version has by rights."""
+        there = self._shard(0).columns if self.names else names
+        missing = [name for name in columns or () if name not in there]
+        if missing:
             raise ValueError(f"this version has no column {', '.join(missing)}; it has {', '.join(there)}")
-        return tuple(name for name in columns if name in there)
+        return tuple(name for name in (names if columns is None else columns) if name in there)
 
     def _place(self, index: int) -> tuple[int, int, int]:
         """(shard, row group in it, row in that)."""
