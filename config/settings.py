@@ -167,6 +167,14 @@ BLOBS_DIR = DATA_DIR / "blobs"
 THUMBNAILS_DIR = DATA_DIR / "thumbnails"
 CHECKPOINTS_DIR = DATA_DIR / "checkpoints"
 VERSIONS_DIR = DATA_DIR / "versions"
+# Where versions are written: a folder or s3://bucket/folder. DATASETS_PLACES: further ones that may be asked for.
+DATASETS_URI = env.text("DATASETS_URI")
+DATASETS_PLACES = env.words("DATASETS_PLACES", "")
+SHARD_BYTES = env.number("SHARD_MB", 500, least=1) * 10**6
+# pyarrow reads these by itself; here only to let each come from a file, as every other secret may.
+for _name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+    if env.text(_name):
+        os.environ.setdefault(_name, env.text(_name))
 RUN_LOGS_DIR = DATA_DIR / "logs" / "runs"
 MODEL_SETS_DIR = Path(env.text("MODEL_SETS_DIR", str(BASE_DIR / "adproof" / "models")))
 # Python modules that declare further kinds of run, loaded like each app's tasks.py.

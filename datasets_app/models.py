@@ -49,6 +49,27 @@ class DatasetVersion(models.Model):
         return f"{self.name} v{self.number}"
 
 
+class VersionFiles(models.Model):
+    """A version written, or being written, to one place: a folder or s3://bucket/folder."""
+
+    VARIANTS = [("full", "Full"), ("labels", "Labels only"), ("webdataset", "WebDataset tars")]
+
+    version = models.ForeignKey(DatasetVersion, on_delete=models.CASCADE, related_name="written")
+    variant = models.CharField(max_length=10, choices=VARIANTS, default="full")
+    uri = models.CharField(max_length=500, unique=True)
+    # How it is cut into shards, decided once: {"shard_bytes": ..., "sizes": [[split, rows, bytes], ...]}.
+    plan = models.JSONField(default=dict)
+    manifest = models.JSONField(default=dict, blank=True)
+    size_bytes = models.BigIntegerField(default=0)
+    run = models.ForeignKey("runs.Run", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    # Set when its manifest is there.
+    written_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.version}, {self.get_variant_display().lower()}, at {self.uri}"
+
+
 class ProductSplit(models.Model):
     """The split of a product in every version of one name. Given once, never changed (product_splits.py)."""
 

@@ -8,8 +8,7 @@ from runs.kinds import kind
 def freeze_and_write(ctx: RunContext) -> dict[str, Any]:
     """Freeze in one snapshot, then write the files. Started again it goes on with the version it has frozen."""
     from datasets_app.actions import CannotFreeze, freeze
-    from datasets_app.models import DatasetVersion
-    from datasets_app.writing import folder_of, write
+    from datasets_app.writing import write
 
     ctx.stage("freezing")
     try:
@@ -17,13 +16,28 @@ def freeze_and_write(ctx: RunContext) -> dict[str, Any]:
     except CannotFreeze as error:
         raise BadInput(str(error)) from error
     ctx.progress(0, version.row_count, f"writing {version}", force=True)
-    manifest = write(version, ctx)
-    with ctx.writing():
-        DatasetVersion.objects.filter(pk=version.pk).update(
-            state=DatasetVersion.State.WRITTEN, uri=str(folder_of(version)), manifest=manifest_json(manifest),
-            size_bytes=sum(file.bytes for file in manifest.files.values()),
-        )  # fmt: skip
+    write(version, ctx)
     return {"version": version.pk, "rows": version.row_count, "name": str(version), "digest": version.digest}
+
+
+@kind("write_version", "Write a dataset version", queue="light")
+def write_version(ctx: RunContext) -> dict[str, Any]:
+    """All shards, by whichever workers are free; then the manifest."""
+    from datasets_app.exporting import rate_of, write_files
+    from datasets_app.models import VersionFiles
+
+    files = VersionFiles.objects.select_related("version__parent").get(pk=ctx.params["files"])
+    manifest = write_files(files, ctx)
+    return {"version": files.version_id, "files": files.pk, "uri": files.uri, **rate_of(ctx, manifest)}
+
+
+@kind("write_shard", "Write a shard of a dataset version", queue="light")
+def write_shard(ctx: RunContext) -> dict[str, Any]:
+    from datasets_app.exporting import write_one_shard
+    from datasets_app.models import VersionFiles
+
+    files = VersionFiles.objects.select_related("version__parent").get(pk=ctx.params["files"])
+    return write_one_shard(files, ctx.params["shard"], ctx)
 
 
 def manifest_json(manifest: Any) -> dict[str, Any]:

@@ -1,26 +1,21 @@
 """From frozen rows to shards."""
 
-from collections.abc import Iterator
-from datetime import datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
-from django.db.models import Case, IntegerField, Value, When
 
 from adproof.shards.manifest import Manifest, VersionInfo
 from adproof.shards.plan import SplitSize
-from adproof.shards.schema import AnnotationRow, Picture, SampleRow
-from adproof.shards.writer import Progress, write_version
-from datasets_app.actions import picture_hashes, sample_id
-from datasets_app.models import SPLITS, DatasetVersion, VersionRow
+from adproof.shards.schema import FULL, LABELS_ONLY
+from datasets_app.actions import picture_hashes
+from datasets_app.models import SPLITS, DatasetVersion
+from datasets_app.places import default_uri
 from generation.blobs import blobs
 from runs.context import RunContext
 
-SPLIT_ORDER = Case(
-    *[When(split=split, then=Value(place)) for place, split in enumerate(SPLITS)], output_field=IntegerField()
-)
+# What a row of a labels-only version takes, and its writing costs: a shard of 500 MB holds 200,000 of them.
+LABELS_ROW_BYTES = 2500
 
 
 def folder_of(version: DatasetVersion) -> Path:
@@ -28,21 +23,15 @@ def folder_of(version: DatasetVersion) -> Path:
 
 
 def write(version: DatasetVersion, ctx: RunContext) -> Manifest:
-    """Write this version's files; a half-written earlier attempt is continued. The manifest comes last."""
-    written = 0
+    """Write this version's files to its own place; a half-written earlier attempt is continued. The manifest comes last."""
+    from datasets_app.exporting import files_at, write_files
 
-    def on_progress(progress: Progress) -> None:
-        nonlocal written
-        ctx.stop_if_asked()
-        if progress.rows == progress.total_rows:
-            written += progress.total_rows
-        ctx.progress(min(written + progress.rows % progress.total_rows, version.row_count), version.row_count)
-
-    return write_version(sample_rows(version), folder_of(version), info(version), sizes(version), on_progress)
+    return write_files(files_at(version, FULL, default_uri(version)), ctx)
 
 
-def info(version: DatasetVersion) -> VersionInfo:
+def info(version: DatasetVersion, variant: str = FULL) -> VersionInfo:
     return VersionInfo(
+        variant=variant,
         name=version.name,
         version=f"v{version.number}",
         created_at=version.created_at,
@@ -57,7 +46,7 @@ def info(version: DatasetVersion) -> VersionInfo:
     )
 
 
-def sizes(version: DatasetVersion) -> list[SplitSize]:
+def sizes(version: DatasetVersion, variant: str = FULL) -> list[SplitSize]:
     """Rows are exact; bytes are estimated from a few hundred samples, and only decide where shards are cut."""
     found = []
     for split in SPLITS:
@@ -65,36 +54,10 @@ def sizes(version: DatasetVersion) -> list[SplitSize]:
         count = rows.count()
         if not count:
             continue
+        if variant == LABELS_ONLY:
+            found.append(SplitSize(split, count, count * LABELS_ROW_BYTES))
+            continue
         few = list(rows.select_related("candidate__product").order_by("id")[:200])
         sampled = sum(blobs().path(sha).stat().st_size for row in few for sha in picture_hashes(row.candidate) if sha)
         found.append(SplitSize(split, count, sampled * count // len(few)))
     return found
-
-
-def sample_rows(version: DatasetVersion) -> Iterator[SampleRow]:
-    """In the order of the files: by split, then as frozen."""
-    rows = version.rows.select_related("candidate__product", "candidate__generator")
-    for row in rows.order_by(SPLIT_ORDER, "id").iterator(chunk_size=200):
-        yield sample_row(row)
-
-
-def sample_row(row: VersionRow) -> SampleRow:
-    candidate, product = row.candidate, row.candidate.product
-    generated, original, depth, saliency = (_picture(sha) for sha in picture_hashes(candidate))
-    return SampleRow(
-        sample_id=sample_id(candidate), split=row.split, product_id=product.sku, source=product.source,
-        category=product.category, title=product.title, description=product.description, prompt=candidate.prompt_text,
-        negative_prompt=candidate.negative_text, generated_image=generated, product_image=original, depth_map=depth,
-        saliency_map=saliency, label=row.label, label_probs=row.posterior, annotation_count=row.annotation_count,
-        agreement=row.agreement, annotations=[_answer(answer) for answer in row.annotations],
-        generator=candidate.generator.key, seed=candidate.seed, attempt=candidate.attempt, rfnet_version=None,
-        rfnet_probs=None, created_at=candidate.created_at,
-    )  # fmt: skip
-
-
-def _picture(sha256: str) -> Picture | None:
-    return Picture(blobs().get(sha256), f"{sha256}.png") if sha256 else None
-
-
-def _answer(answer: dict[str, Any]) -> AnnotationRow:
-    return AnnotationRow(answer["annotator"], answer["label"], answer["seconds"], datetime.fromisoformat(answer["at"]))

@@ -90,7 +90,8 @@ def start_followers(run: Run) -> None:
 def resume_run(run: Run) -> bool:
     """stopped or failed -> queued again; goes on from what is already there. False if it was not at rest."""
     with transaction.atomic():
-        if Run.objects.filter(parent=run).exists():
+        works_itself = kind_of(run.kind).handler is not None  # then it sees to its own parts (runs.parts)
+        if not works_itself and Run.objects.filter(parent=run).exists():
             again = list(run.parts.filter(state__in=[Run.State.STOPPED, Run.State.FAILED]).select_for_update())
             if not again:
                 return False
@@ -98,16 +99,17 @@ def resume_run(run: Run) -> bool:
                 state=Run.State.WAITING, stop_requested=False, error="", finished_at=None
             )
             for part in again:
-                _requeue(part, reset_attempts=True)
+                requeue(part, reset_attempts=True)
             return True
         locked = Run.objects.select_for_update().get(pk=run.pk)
         if locked.state not in {Run.State.STOPPED, Run.State.FAILED}:
             return False
-        _requeue(locked, reset_attempts=True)
+        requeue(locked, reset_attempts=True)
     return True
 
 
-def _requeue(run: Run, *, reset_attempts: bool = False, delay_ms: int = 0) -> None:
+def requeue(run: Run, *, reset_attempts: bool = False, delay_ms: int = 0) -> None:
+    """Back into the queue; call it with the row locked, or as the only one who may."""
     run.state = Run.State.QUEUED
     run.worker, run.lease_until, run.finished_at, run.error = "", None, None, ""
     run.stop_requested = False if reset_attempts else run.stop_requested
@@ -123,7 +125,7 @@ def hand_back(run_id: int, fence: int) -> None:
         if run is not None:
             run.attempt = max(0, run.attempt - 1)
             run.log("The worker was told to end; the run goes on with another one.")
-            _requeue(run)
+            requeue(run)
 
 
 def worker_lost(run_id: int, fence: int, reason: str) -> None:
@@ -144,5 +146,5 @@ def worker_lost(run_id: int, fence: int, reason: str) -> None:
             run.log(run.error, "error")
         else:
             run.log(f"Attempt {run.attempt} ended early ({reason}); starting again from what is there.", "warning")
-            _requeue(run, delay_ms=500 * 2**run.attempt)
+            requeue(run, delay_ms=500 * 2**run.attempt)
     settle_parent(parent_id)

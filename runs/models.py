@@ -145,11 +145,14 @@ def settle_parent(parent_id: int | None) -> None:
 
     with transaction.atomic():
         parent = Run.objects.select_for_update().filter(pk=parent_id).first()
-        if parent is None or parent.state != Run.State.WAITING:
+        if parent is None or parent.state not in {Run.State.WAITING, Run.State.RUNNING}:
             return
         parts = list(parent.parts.values("state", "done", "total", "error", "result"))
         parent.done = sum(part["total"] if part["state"] == "succeeded" else part["done"] for part in parts)
         parent.total = max(parent.total, sum(part["total"] for part in parts))
+        if parent.state == Run.State.RUNNING:  # it works along and ends by itself (runs.parts)
+            parent.save(update_fields=["done", "total"])
+            return
         states = {part["state"] for part in parts}
         if not states & set(Run.UNFINISHED):
             if Run.State.FAILED in states:

@@ -98,7 +98,13 @@ def write_version(
         return done
     stream = iter(rows)
     for shard in range(len(plan.shards)):
-        write_shard(plan, shard, stream, folder, base, on_progress)
+        try:
+            write_shard(plan, shard, stream, folder, base, on_progress)
+        except FileNotFoundError:
+            done = finished(folder, base)  # somebody else who wrote the same version was first
+            if done is None:
+                raise
+            return done
     extra = next(stream, None)
     if extra is not None:
         raise ValueError(f"more rows than the {plan.n_rows} planned: sample {extra.sample_id!r} is left over")
@@ -155,7 +161,14 @@ def finalise(
     done = finished(folder, base)
     if done is not None:
         return done
-    files, tallies = _checked_shards(plan, folder, base, on_checked or (lambda name: None))
+    try:
+        files, tallies = _checked_shards(plan, folder, base, on_checked or (lambda name: None))
+    except (ValueError, FileNotFoundError):
+        # Somebody else who wrote the same version was first, and has cleared the notes away.
+        done = finished(folder, base)
+        if done is None:
+            raise
+        return done
     _refuse_shared_products(tallies)
     _refuse_repeated_samples(plan, folder, base.variant)
     found = combine(one for tally in tallies.values() for one in tally.digests)
@@ -257,6 +270,11 @@ def _record_name(spec: ShardSpec) -> str:
 
 def _note(record: ShardRecord) -> dict[str, Any]:
     return vars(record) | {"tally": record.tally.as_json()}
+
+
+def is_written(plan: ShardPlan, shard: int, folder: Folder, base: VersionInfo) -> bool:
+    """Whether shard number `shard` is there, whole as far as its size tells (finalise reads it all)."""
+    return _read_record(folder, plan.shards[shard], _key(plan, base)) is not None
 
 
 def _read_record(folder: Folder, spec: ShardSpec, key: str) -> ShardRecord | None:

@@ -15,8 +15,9 @@ from adproof.shards.verify import verify
 from adproof.shards.writer import Progress, write_version
 from datasets_app.actions import CannotFreeze, start_freeze
 from datasets_app.models import DatasetVersion
+from datasets_app.rows import sample_rows
 from datasets_app.tasks import manifest_json
-from datasets_app.writing import folder_of, info, sample_rows, sizes
+from datasets_app.writing import folder_of, info, sizes
 from runs.models import Run
 
 
