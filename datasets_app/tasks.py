@@ -9,8 +9,15 @@ def freeze_and_write(ctx: RunContext) -> dict[str, Any]:
     """Freeze in one snapshot, then write the files. Started again it goes on with the version it has frozen."""
     from datasets_app.actions import CannotFreeze, freeze
     from datasets_app.writing import write
+    from generation.looks import hash_missing
 
-    ctx.stage("freezing")
+    def looked_at(done: int, total: int) -> None:
+        ctx.stop_if_asked()
+        ctx.progress(done, total)
+
+    ctx.stage("looking at products that are new")
+    hash_missing(looked_at)
+    ctx.progress(0, 0, "freezing", force=True)
     try:
         version = freeze(ctx.params["name"], ctx.params["query"], ctx.run)
     except CannotFreeze as error:

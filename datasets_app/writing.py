@@ -42,7 +42,9 @@ def info(version: DatasetVersion, variant: str = FULL) -> VersionInfo:
         digest=version.digest,
         split_salt=version.salt,
         description="Generated advertising images with people's labels: fit to advertise with, or which of four defects.",
-        limits=("Near-duplicate products are not joined before splitting.",),
+        near_duplicate_pairs=version.leak_check.get("near_duplicate_pairs"),
+        leak_check=version.leak_check,
+        limits=() if version.leak_check else ("Near-duplicate products are not joined before splitting.",),
     )
 
 

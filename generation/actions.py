@@ -11,6 +11,7 @@ from django.db import transaction
 
 from generation.blobs import blobs
 from generation.importing import Problem, ProductFile, from_csv, from_pictures
+from generation.looks import look_of
 from generation.models import Candidate, Generator, Product, Prompt, candidate_key
 from runs.actions import start_in_parts, start_run
 from runs.models import Run
@@ -83,6 +84,8 @@ def save_product(item: ProductFile, *, cut_out_by_model: bool = False) -> str:
     }  # fmt: skip
     with transaction.atomic():
         existing = Product.objects.select_for_update().filter(sku=item.sku).first()
+        if existing is None or existing.image_sha256 != values["image_sha256"]:
+            values["look_hash"] = look_of(item.picture)
         if existing is None:
             Product.objects.create(sku=item.sku, **values)
             return "created"

@@ -101,3 +101,15 @@ def cut_out(ctx: RunContext) -> dict[str, Any]:
         made += 1
         ctx.progress(number, len(items))
     return {"products": made, "left_out": left_out}
+
+
+@kind("hash_looks", "Look for alike products", queue="light")
+def hash_looks(ctx: RunContext) -> dict[str, Any]:
+    """The hash of every product's picture that has none yet (those that came in before there was one)."""
+    from generation.looks import hash_missing
+
+    def after_each(done: int, total: int) -> None:
+        ctx.stop_if_asked()
+        ctx.progress(done, total)
+
+    return {"without_picture": hash_missing(after_each)}

@@ -11,10 +11,10 @@ from django.db import transaction
 from django.db.models import Max
 
 from adproof.acquisition.picking import Picked, pick
-from adproof.shards.splits import split_of
 from annotation.actions import Pick, add_tasks
 from annotation.models import Project, Task
-from datasets_app.models import DatasetVersion, default_shares
+from datasets_app.models import DatasetVersion
+from datasets_app.product_splits import HOLDOUT, give_splits, splits
 from generation.models import Candidate, Generator
 from rfnet_service.actions import promoted
 from rfnet_service.models import Checkpoint, Verdict
@@ -77,8 +77,7 @@ def open_round(project: Project, *, count: int, strategy: str = "margin", random
     """
     rng = np.random.default_rng(seed)
     checkpoint = promoted()
-    newest = DatasetVersion.objects.filter(name=dataset).order_by("-number").first()
-    shares = newest.shares if newest else default_shares()
+    give_splits(dataset)  # of new products too, before anybody chooses among them: it is for good
     taken = Task.objects.filter(project=project).values("candidate")
     pool = list(
         Candidate.objects.perceived()
@@ -89,9 +88,9 @@ def open_round(project: Project, *, count: int, strategy: str = "margin", random
     )
     if not pool:
         raise NothingToPick("Every candidate was given to people already: draw new ones, then open the round.")
-    split = [split_of(sku, dataset, shares) for _, _, sku in pool]
-    holdout = [row for row, name in zip(pool, split, strict=True) if name != "train"]
-    rest = [row for row, name in zip(pool, split, strict=True) if name == "train"]
+    split = splits(dataset, {product for _, product, _ in pool})
+    holdout = [row for row in pool if split.get(row[1]) in HOLDOUT]
+    rest = [row for row in pool if split.get(row[1]) == "train"]
     n_holdout = min(len(holdout), max(round(count * holdout_share), count - len(rest)))
     picks = _picks(holdout, n_holdout, rng, "holdout", 1.0, None, None)
     picks += _picks(rest, min(len(rest), count - n_holdout), rng, strategy, random_share, checkpoint, per_product_cap)

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from adproof.shards.splits import split_of
 from annotation.models import Project
 from datasets_app.actions import start_freeze
-from datasets_app.models import DatasetVersion, default_shares
+from datasets_app.models import DatasetVersion
+from datasets_app.product_splits import HOLDOUT, give_splits, splits
 from generation.actions import start_generation
 from generation.models import Candidate, Generator, Product, Prompt
 from generation.samples import SAMPLE_SOURCE
@@ -143,7 +143,9 @@ class Loop:
         )
 
     def _held_out(self) -> list[Product]:
-        return [product for product in self.products if split_of(product.sku, DATASET, default_shares()) != "train"]
+        give_splits(DATASET)
+        split = splits(DATASET, [product.pk for product in self.products])
+        return [product for product in self.products if split[product.pk] in HOLDOUT]
 
     def _draw_compared(self, generator: Generator, attempts: int = 1) -> Run:
         """The same held-out products, prompts and seeds for every generator."""

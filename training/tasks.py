@@ -25,6 +25,7 @@ def first_tasks(ctx: RunContext) -> dict[str, Any]:
 @kind("open_round", "Pick what people label next", queue="light")
 def open_round_run(ctx: RunContext) -> dict[str, Any]:
     from annotation.models import Project
+    from generation.looks import hash_missing
     from training.actions import NothingToPick, open_round
     from training.models import Round
 
@@ -34,6 +35,7 @@ def open_round_run(ctx: RunContext) -> dict[str, Any]:
     )
     if done:
         return {"round": done}
+    hash_missing(lambda done, total: ctx.stop_if_asked())  # so that alike products come to one side
     options = {
         key: ctx.params[key]
         for key in ("count", "strategy", "random_share", "holdout_share", "seed")
@@ -246,17 +248,15 @@ def tuning_samples(n: int, seed: int) -> list[Any]:
     import numpy as np
 
     from adproof.finetune.rfft import RFFTSample
-    from adproof.shards.splits import split_of
-    from datasets_app.models import DatasetVersion, default_shares
+    from datasets_app.product_splits import give_splits, splits
     from generation.drawing import product_rgba
     from generation.models import Product, Prompt
     from training.actions import DATASET
 
-    newest = DatasetVersion.objects.filter(name=DATASET).order_by("-number").first()
-    shares = newest.shares if newest else default_shares()
-    products = [
-        p for p in Product.objects.suitable().order_by("pk")[:20_000] if split_of(p.sku, DATASET, shares) == "train"
-    ]
+    give_splits(DATASET)
+    suitable = list(Product.objects.suitable().order_by("pk")[:20_000])
+    split = splits(DATASET, [product.pk for product in suitable])
+    products = [product for product in suitable if split.get(product.pk) == "train"]
     prompts = list(Prompt.objects.filter(is_active=True).order_by("pk"))
     if not products or not prompts:
         raise BadInput("There is no suitable product of the training split, or no active prompt, to tune on.")

@@ -24,6 +24,8 @@ class VersionInfo:
     digest: what the frozen rows add up to (splits.digest); the writer refuses to finish when its rows differ.
     near_duplicate_pairs: pairs of alike products on two sides of a split; None when nobody looked.
     variant: what of the rows is written (schema.VARIANTS); the digest is the same in all of them.
+    leak_check: what else was looked for over two splits when the rows were chosen, and what was left out for it
+        (numbers by name); the manifest's leak_check has them too.
     """
 
     name: str
@@ -36,6 +38,7 @@ class VersionInfo:
     digest: str | None = None
     split_salt: str | None = None
     near_duplicate_pairs: int | None = None
+    leak_check: Mapping[str, int] = field(default_factory=dict)
     license: str = "other"
     url: str = ""
     description: str = ""
@@ -45,6 +48,7 @@ class VersionInfo:
     def as_json(self) -> dict[str, Any]:
         content = asdict(self) | {
             "created_at": self.created_at.isoformat(), "query": dict(self.query), "limits": list(self.limits),
+            "leak_check": dict(self.leak_check),
         }
         if self.variant == FULL:
             del content["variant"]
@@ -67,7 +71,8 @@ class Manifest:
     info: VersionInfo as JSON. digest: of the rows (splits.digest). rows: per split. picture_bytes: per split.
     counts: {"label" | "source" | "category": {value: {split: rows}}}.
     agreement: mean_agreement, mean_annotations, alpha, alpha_low, alpha_high, items (None where not defined).
-    leak_check: shared_products (always 0: the writer refuses others), near_duplicate_pairs.
+    leak_check: shared_products (always 0: the writer refuses others), near_duplicate_pairs, and what the
+        freeze found (VersionInfo.leak_check).
     files: every file of the version but this one.
     """
 

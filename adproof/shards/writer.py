@@ -181,7 +181,9 @@ def finalise(
         picture_bytes={split: tally.picture_bytes for split, tally in tallies.items()},
         counts=_counts(tallies),
         agreement=agreement(tallies.values(), np.random.default_rng(base.seed)),
-        leak_check={"shared_products": 0, "near_duplicate_pairs": base.near_duplicate_pairs},
+        leak_check={
+            **base.leak_check, "shared_products": 0, "near_duplicate_pairs": base.near_duplicate_pairs,
+        },
         files=files,
         pyarrow=pa.__version__,
     )
