@@ -2,6 +2,7 @@
 
 import io
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,11 @@ from PIL import Image
 from adproof.adworld.catalogue import _all_views
 from adproof.perception.pictures import open_picture
 from adproof.shards.duplicates import NEAR, groups, look_hash, near_pairs
+from adproof.shards.plan import SplitSize
+from adproof.shards.schema import Picture
 from adproof.shards.splits import split_of
+from adproof.shards.verify import verify
+from adproof.shards.writer import write_version
 from datasets_app.actions import freeze
 from datasets_app.models import ProductSplit
 from datasets_app.product_splits import give_splits, splits
@@ -22,7 +27,9 @@ from generation.models import Product
 from runs.actions import start_run
 from runs.models import Run
 from tests import build
+from tests.build import png
 from tests.data_rows import consensus, do, version
+from tests.test_shards import BASE, sample
 
 
 def apart(a, b):
@@ -214,6 +221,38 @@ class TestAVersion:
         made = freeze("ads", {}, Run.objects.create(kind="freeze", title="Freeze"))
         assert set(made.rows.values_list("candidate", flat=True)) == {second.pk, first.pk + 2}
         assert made.leak_check["left_out_identical_pictures"] == 1 and made.leak_check["identical_pictures"] == 0
+
+
+class TestTheFilesAlone:
+    """Whoever gets a version can look for themselves: `verify(path, pictures=True)`."""
+
+    def written(self, folder, views, second, generated=None):
+        def picture(data):
+            return Picture(data, "a.png")
+
+        first = png(views["stand-mixer-mint", 35])
+        rows = [
+            replace(sample(0, "train"), product_image=picture(first)),
+            replace(sample(1, "train"), product_image=picture(first), product_id="train-product-0"),
+            replace(sample(2, "test"), product_image=picture(png(second))),
+        ]
+        if generated:
+            rows[2] = replace(rows[2], generated_image=rows[0].generated_image)
+        sizes = [SplitSize("train", 2, 10_000), SplitSize("test", 1, 10_000)]
+        base = replace(BASE, near_duplicate_pairs=0, leak_check={"identical_pictures": 0})
+        write_version(rows, folder, base, sizes)
+        return verify(folder, pictures=True)
+
+    def test_twins_that_the_manifest_denies_are_found(self, views, tmp_path):
+        [problem] = self.written(tmp_path / "v", views, views["stand-mixer-yellow", 35])
+        assert problem.startswith("1 groups of products that look alike lie in more than one split")
+
+    def test_a_generated_picture_in_two_splits_is_found(self, views, tmp_path):
+        [problem] = self.written(tmp_path / "v", views, views["teddy-bear", 35], generated=True)
+        assert problem.startswith("1 generated pictures are in more than one split")
+
+    def test_a_clean_version_is_clean(self, views, tmp_path):
+        assert self.written(tmp_path / "v", views, views["teddy-bear", 35]) == []
 
 
 @pytest.mark.django_db(transaction=True)

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 
 from adproof.labels import LABELS
 from adproof.shards import webdataset
+from adproof.shards.leaks import leaks
 from adproof.shards.manifest import MANIFEST, FileEntry, Manifest
 from adproof.shards.reading import DatasetVersion
-from adproof.shards.schema import IMAGE_COLUMNS, LABELS_ONLY, SPLITS, WEBDATASET, schema
+from adproof.shards.schema import FULL, IMAGE_COLUMNS, LABELS_ONLY, SPLITS, WEBDATASET, schema
 from adproof.shards.splits import combine, row_digest
 from adproof.shards.store import Folder
 
@@ -113,6 +114,24 @@ def _content_problems(version: DatasetVersion, pictures: bool) -> list[str]:
         problems.append(f"{repeated} samples occur more than once")
     if (pictures or manifest.variant == LABELS_ONLY) and _digest(version) != manifest.digest:
         problems.append("samples, labels, splits and pictures do not add up to the manifest's digest")
+    if pictures and manifest.variant == FULL:
+        problems += _leak_problems(version)
+    return problems
+
+
+def _leak_problems(version: DatasetVersion) -> list[str]:
+    """Only what the manifest says it looked for."""
+    claimed = version.manifest.leak_check
+    if claimed.get("near_duplicate_pairs") is None:
+        return []
+    found = leaks(version)
+    problems = []
+    if found["near_duplicate_groups"] and not claimed["near_duplicate_pairs"]:
+        problems.append(f"{found['near_duplicate_groups']} groups of products that look alike lie in more than one split,"
+                        " the manifest says none")
+    if found["identical_pictures"] > (claimed.get("identical_pictures") or 0):
+        problems.append(f"{found['identical_pictures']} generated pictures are in more than one split, the manifest says "
+                        f"{claimed.get('identical_pictures') or 0}")
     return problems
 
 
