@@ -15,6 +15,7 @@ from runs.models import Run
 
 FIT = "fit_consensus"
 MAJORITY, DAWID_SKENE, CROWDLAB, GOLD, REVIEW = "majority", "dawid-skene", "crowdlab", "gold", "review"
+IMPORTED = "imported"  # as it came from elsewhere; no fit alters it until a person has answered
 LOOK_EVERY = 60.0  # seconds, for a newer fit
 _FLOOR = 1e-10  # as in adproof.aggregation.dawid_skene
 

@@ -23,6 +23,7 @@ METHODS = {
     "dawid-skene": "Dawid-Skene",
     "crowdlab": "CROWDLAB",
     "review": "A reviewer decided",
+    "imported": "Imported",
 }
 STATES = {
     "answered": "Has answers",

@@ -341,7 +341,7 @@ class Consensus(models.Model):
     label = models.PositiveSmallIntegerField(choices=LABEL_CHOICES)
     posterior = models.JSONField()  # five probabilities
     # "majority" until the first fit, then "dawid-skene" or "crowdlab"; "gold": the label was known before; "review": a
-    # reviewer decided, and no fit alters it.
+    # reviewer decided, and no fit alters it; "imported": it came from elsewhere, until a person answers.
     method = models.CharField(max_length=20)
     annotation_count = models.PositiveSmallIntegerField()
     agreement = models.FloatField()  # share of its annotations that gave the consensus label

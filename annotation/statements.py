@@ -304,6 +304,7 @@ FIT_CONSENSUS = f"""
     WITH locked AS MATERIALIZED (
         SELECT c.id FROM annotation_consensus c
         WHERE c.candidate_id = ANY(%(c_candidates)s) AND c.updated_at < %(read_at)s AND c.method <> 'review'
+          AND c.method <> 'imported'
         ORDER BY c.candidate_id FOR NO KEY UPDATE
     )
     UPDATE annotation_consensus c SET

@@ -163,6 +163,15 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 2**20
 DATA_UPLOAD_MAX_NUMBER_FILES = 2000
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 5000
 
+# Imports (docs/importing.md): folders on the server are named below this one; addresses are fetched from these hosts only.
+IMPORT_DIR = Path(env.text("IMPORT_DIR", str(DATA_DIR / "imports")))
+IMPORT_UPLOAD_MB = env.number("IMPORT_UPLOAD_MB", 512, least=1)
+IMPORT_HOSTS = env.words("IMPORT_HOSTS", "")
+# Of those, the ones that may lie in the private network or on this machine.
+IMPORT_PRIVATE_HOSTS = env.words("IMPORT_PRIVATE_HOSTS", "")
+IMPORT_URL_MB = env.number("IMPORT_URL_MB", 2048, least=1)
+IMPORT_URL_SECONDS = env.number("IMPORT_URL_SECONDS", 1800, least=1)
+
 BLOBS_DIR = DATA_DIR / "blobs"
 THUMBNAILS_DIR = DATA_DIR / "thumbnails"
 CHECKPOINTS_DIR = DATA_DIR / "checkpoints"

@@ -110,3 +110,23 @@ class VersionRow(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version_id}/{self.candidate_id}"
+
+
+class StagedPicture(models.Model):
+    """A picture out of an archive, already in the store, while its import looks for what belongs to it."""
+
+    run = models.ForeignKey("runs.Run", on_delete=models.CASCADE, related_name="+", db_index=False)
+    archive = models.PositiveIntegerField()
+    member = models.CharField(max_length=500)
+    stem = models.CharField(max_length=200)
+    sha256 = models.CharField(max_length=64)
+    has_alpha = models.BooleanField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["run", "archive", "member"], name="staged_picture_once"),
+        ]
+        indexes = [models.Index(fields=["run", "stem"], name="staged_picture_stem")]
+
+    def __str__(self) -> str:
+        return self.member

@@ -1,5 +1,6 @@
 from typing import Any
 
+from datasets_app.importing import work as importing  # noqa: F401 - declares the kind "import"
 from runs.context import BadInput, RunContext
 from runs.kinds import kind
 

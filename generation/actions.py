@@ -106,6 +106,9 @@ def register_generator(
 
 
 def put_in_use(generator: Generator) -> None:
+    """Raises CannotStart: it draws nothing."""
+    if generator.kind == Generator.IMPORTED:
+        raise CannotStart(f"{generator} stands for a generator elsewhere and can't draw here.")
     with transaction.atomic():
         list(Generator.objects.select_for_update().filter(is_in_use=True))
         Generator.objects.filter(is_in_use=True).update(is_in_use=False)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from adproof.imports.problems import BadImport
 from adproof.perception.pictures import PictureError, open_picture, picture_to_png
 
 MAX_ROWS = 100_000
@@ -24,10 +25,6 @@ REQUIRED_COLUMNS = ("sku", "title", "image")
 OPTIONAL_COLUMNS = ("description", "category", "source", "license", "width_cm", "depth_cm", "height_cm")
 # Less than this share of solid pixels and there is nothing to advertise in the picture.
 MIN_OBJECT_SHARE = 0.002
-
-
-class BadImport(ValueError):
-    """The whole import can't be read; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -164,15 +161,25 @@ def _from_row(
     values: dict[str, Any] = {key: row[key][:80] for key in ("category", "source") if row.get(key)}
     values["description"] = row.get("description", "")
     values["license"] = row.get("license", "")[:200]
-    sizes = [row.get(key, "") for key in ("width_cm", "depth_cm", "height_cm")]
-    if any(sizes):
-        try:
-            values["size_cm"] = [float(size.replace(",", ".")) for size in sizes]
-        except ValueError:
-            return Problem(where, "width_cm, depth_cm and height_cm must be three numbers, or all empty.")
-        if not all(0 < size < 10_000 for size in values["size_cm"]):
-            return Problem(where, "a size must lie between 0 and 10,000 cm.")
+    try:
+        values |= size_of(row)
+    except ValueError as error:
+        return Problem(where, str(error))
     return read_picture(f"{where} ({name})", data, sku, row["title"], values)
+
+
+def size_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The product's real size, if the row says one. Raises ValueError with what is wrong."""
+    given = [str(row.get(key) or "") for key in ("width_cm", "depth_cm", "height_cm")]
+    if not any(given):
+        return {}
+    try:
+        sizes = [float(size.replace(",", ".")) for size in given]
+    except ValueError as error:
+        raise ValueError("width_cm, depth_cm and height_cm must be three numbers, or all empty.") from error
+    if not all(0 < size < 10_000 for size in sizes):
+        raise ValueError("a size must lie between 0 and 10,000 cm.")
+    return {"size_cm": sizes}
 
 
 class ZipPictures(Mapping[str, bytes]):

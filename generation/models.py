@@ -82,10 +82,16 @@ class Prompt(models.Model):
 class Generator(models.Model):
     """One fixed set of weights and settings that makes images, identified by a hash of all of them."""
 
+    IMPORTED = "imported"  # stands for one elsewhere, whose candidates were imported
+
     name = models.CharField(max_length=120, unique=True)
     kind = models.CharField(
         max_length=20,
-        choices=[("mini", "Mini diffusion"), ("sd-controlnet", "Stable Diffusion + ControlNet")],
+        choices=[
+            ("mini", "Mini diffusion"),
+            ("sd-controlnet", "Stable Diffusion + ControlNet"),
+            (IMPORTED, "Imported, draws nothing"),
+        ],
     )
     # Everything adproof.diffusion.generator.Generator.load() needs, weights by folder or hub id.
     config = models.JSONField(default=dict)
@@ -97,9 +103,7 @@ class Generator(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["is_in_use"], condition=Q(is_in_use=True), name="generator_one_in_use"
-            ),
+            models.UniqueConstraint(fields=["is_in_use"], condition=Q(is_in_use=True), name="generator_one_in_use"),
         ]
 
     def __str__(self) -> str:

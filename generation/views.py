@@ -160,8 +160,12 @@ def generators(request: HttpRequest) -> HttpResponse:
 @require_POST
 def generator_use(request: HttpRequest, pk: int) -> HttpResponse:
     generator = get_object_or_404(Generator, pk=pk)
-    actions.put_in_use(generator)
-    messages.success(request, f"{generator} draws from now on.")
+    try:
+        actions.put_in_use(generator)
+    except actions.CannotStart as problem:
+        messages.error(request, str(problem))
+    else:
+        messages.success(request, f"{generator} draws from now on.")
     return redirect("generators")
 
 

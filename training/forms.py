@@ -101,7 +101,7 @@ class RFNetForm(StartForm):
 class RFFTForm(StartForm):
     kind = "rfft"
     generator = forms.ModelChoiceField(
-        Generator.objects.order_by("-is_in_use", "-pk"),
+        Generator.objects.exclude(kind=Generator.IMPORTED).order_by("-is_in_use", "-pk"),
         empty_label=None,
         error_messages={"required": "Choose the generator to tune."},
     )

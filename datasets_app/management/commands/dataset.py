@@ -14,6 +14,7 @@ from django.db import connection
 from adproof.shards.verify import verify
 from adproof.shards.writer import Progress, write_version
 from datasets_app.actions import CannotFreeze, start_freeze
+from datasets_app.importing import command as importing
 from datasets_app.models import DatasetVersion
 from datasets_app.rows import sample_rows
 from datasets_app.tasks import manifest_json
@@ -22,7 +23,7 @@ from runs.models import Run
 
 
 class Command(BaseCommand):
-    help = "dataset freeze NAME | write NAME/vN | verify NAME/vN | list"
+    help = "dataset freeze NAME | write NAME/vN | verify NAME/vN | import KIND PATH | list"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
@@ -39,9 +40,13 @@ class Command(BaseCommand):
         check = verbs.add_parser("verify", help="compare a version's files with its manifest")
         check.add_argument("version", help="such as ads/v3")
         check.add_argument("--pictures", action="store_true", help="hash every picture too, and check the digest")
+        importing.add_arguments(verbs)
         verbs.add_parser("list", help="all versions, newest first")
 
     def handle(self, *args: Any, verb: str, **options: Any) -> None:
+        if verb == "import":
+            importing.import_it(options, self.stdout.write)
+            return
         {"freeze": self.freeze, "write": self.write, "verify": self.verify, "list": self.list}[verb](options)
 
     def freeze(self, options: dict[str, Any]) -> None:
