@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from annotation.models import Annotation, Consensus, Task
 from datasets_app.importing.order import Order, start, start_looked_at
 from datasets_app.importing.shown import shown
-from datasets_app.models import DatasetVersion, StagedPicture, VersionRow
+from datasets_app.models import DatasetVersion, ProductSplit, StagedPicture, VersionFiles, VersionRow
 from generation.blobs import blobs
 from generation.models import Candidate, ImportProblem, Product
 from runs.models import Run
@@ -300,7 +300,7 @@ class TestFolders:
 
 class TestVersions:
     def empty(self):
-        for model in (VersionRow, DatasetVersion, Consensus, Annotation, Task, Candidate, Product):
+        for model in (VersionRow, VersionFiles, DatasetVersion, ProductSplit, Consensus, Annotation, Task, Candidate, Product):
             model.objects.all().delete()
 
     def export(self, n=12):
@@ -333,8 +333,9 @@ class TestVersions:
         assert counts(run_of("version", kept, dry_run=False))["versions_known"] == 1
         assert counts(made)["candidates_new"] == 12
         # The version itself, written again, has the same bytes.
-        call_command("dataset", "write", f"{name}/v1", stdout=io.StringIO())
-        assert {path.name: path.read_bytes() for path in (Path(DatasetVersion.objects.get(number=1).uri) / "data").iterdir()} == shards
+        assert do(Run.objects.get(kind="write_version")).state == "succeeded"
+        written = Path(DatasetVersion.objects.get(number=1).uri) / "data"
+        assert {path.name: path.read_bytes() for path in written.iterdir()} == shards
 
     def test_candidates_are_recognised_by_their_own_keys(self, tmp_path):
         version, _ = self.export(4)
@@ -361,6 +362,15 @@ class TestVersions:
         run = do(start(Order(kind="version", path=str(folder), dry_run=False), anywhere=True))
         assert run.state == "failed" and "not what their manifest says" in run.error
         assert not Product.objects.exists() and not DatasetVersion.objects.exists()
+
+    def test_labels_alone_do_not_bring_a_version_back(self):
+        version, _ = self.export(4)
+        from datasets_app.exporting import start_write
+
+        assert do(start_write(version, "labels")).state == "succeeded"
+        folder = VersionFiles.objects.get(variant="labels").uri
+        run = do(start(Order(kind="version", path=folder, dry_run=False), anywhere=True))
+        assert run.state == "failed" and "no full version" in run.error, run.error
 
     def test_a_version_is_never_overwritten_by_another_of_its_name(self):
         version, _ = self.export(4)

@@ -6,6 +6,7 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,19 @@ from adproof.imports.problems import BadImport
 from adproof.perception.pictures import check_header, open_picture, png_to_depth, png_to_saliency
 from adproof.shards.reading import DatasetVersion as Shards
 from adproof.shards.reading import open_version
-from adproof.shards.schema import IMAGE_COLUMNS, SPLITS
+from adproof.shards.schema import FULL, IMAGE_COLUMNS, SPLITS
 from adproof.shards.splits import combine, row_digest
 from adproof.shards.verify import verify
+from annotation.consensus import IMPORTED
 from datasets_app.actions import picture_hashes
+from datasets_app.exporting import start_write
 from datasets_app.importing import labels
 from datasets_app.importing.label_rows import ids_of
 from datasets_app.importing.order import Order
 from datasets_app.importing.sources import UNKNOWN_TEXT, Belongings, account
 from datasets_app.importing.tally import Tally
-from datasets_app.models import DatasetVersion, VersionRow
+from datasets_app.models import DatasetVersion, ProductSplit, VersionRow
+from datasets_app.places import BadPlace
 from generation.actions import save_product
 from generation.blobs import blobs
 from generation.importing import ProductFile
@@ -46,11 +50,7 @@ class VersionImport:
     def __init__(self, order: Order, folder: Path, ctx: RunContext, tally: Tally) -> None:
         self.order, self.ctx, self.tally = order, ctx, tally
         ctx.stage(f"verifying {folder.name} against its manifest")
-        problems = verify(folder, pictures=True)
-        if problems:
-            more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-            raise BadImport(f"The files are not what their manifest says, so nothing is taken: {problems[0]}{more}.")
-        self.shards: Shards = open_version(folder)
+        self.shards = _verified(folder)
         self.info = self.shards.manifest.info
         self.total = self.shards.manifest.n_rows
         self.name, self.number = self._named()
@@ -68,7 +68,7 @@ class VersionImport:
 
     def _known(self) -> DatasetVersion | None:
         there = DatasetVersion.objects.filter(name=self.name, number=self.number).first()
-        if there is not None and there.digest != self.shards.manifest.digest and there.write_run_id != self.ctx.run.pk:
+        if there is not None and there.digest != self.shards.manifest.digest:
             raise BadImport(
                 f"{there} is here already with other content: it is never overwritten. Import this one on a fresh platform."
             )
@@ -84,6 +84,8 @@ class VersionImport:
         if self.order.dry_run:
             self.tally.counts["versions_known" if self.known else "versions_new"] += 1
             return
+        if done > self.total:  # killed after its last row
+            return
         for rows in self._parts(done):
             self.ctx.stop_if_asked()
             for row in rows:
@@ -97,6 +99,19 @@ class VersionImport:
             self.ctx.progress(done, self.total, f"samples of {self.name} v{self.number}")
         with writing():
             self._write_version()
+            keep(self.total + 1)
+
+    def start_writing(self) -> None:
+        """A run that writes its files here, as those of any version."""
+        version = DatasetVersion.objects.get(name=self.name, number=self.number)
+        if version.state == DatasetVersion.State.WRITTEN:
+            return
+        try:
+            run = start_write(version, user=self.ctx.run.created_by)
+        except BadPlace as error:
+            self.tally.note(f"Its files are not written here: {error}")
+        else:
+            DatasetVersion.objects.filter(pk=version.pk, write_run=None).update(write_run=run)
 
     def _look_at_all(self) -> None:
         looked = 0
@@ -129,6 +144,13 @@ class VersionImport:
 
     def _check_products(self, rows: list[dict[str, Any]]) -> None:
         given = {row["product_id"]: _sha256(row["product_image"]) for row in rows}
+        sides = {row["product_id"]: row["split"] for row in rows}
+        here = ProductSplit.objects.filter(name=self.name, product__sku__in=given)
+        for sku, split in here.values_list("product__sku", "split"):
+            if split != sides[sku]:
+                raise BadImport(
+                    f"Product {sku} is in {split} of {self.name} here, in {sides[sku]} of this version: none changes sides."
+                )
         for sku, there in Product.objects.filter(sku__in=given).values_list("sku", "image_sha256"):
             if there != given[sku]:
                 raise BadImport(
@@ -234,9 +256,10 @@ class VersionImport:
             return
         version = DatasetVersion.objects.create(
             name=self.name, number=self.number, query=dict(self.info.get("query") or {}), digest=self.shards.manifest.digest,
-            salt=str(self.info.get("split_salt") or self.name)[:80], row_count=self.total, write_run=self.ctx.run,
-            created_by=self.ctx.run.created_by, counts=_counts(self.shards), parent=self._parent(),
+            salt=str(self.info.get("split_salt") or self.name)[:80], row_count=self.total, created_by=self.ctx.run.created_by,
+            counts=_counts(self.shards), parent=self._parent(), leak_check=dict(self.info.get("leak_check") or {}),
         )  # fmt: skip
+        DatasetVersion.objects.filter(pk=version.pk).update(created_at=datetime.fromisoformat(self.info["created_at"]))
         digests: list[bytes] = []
         for rows in self._without_pictures():
             ids = ids_of([row["sample_id"].removeprefix("c-") for row in rows])
@@ -244,6 +267,13 @@ class VersionImport:
             found = {candidate.key[:20]: candidate for candidate in candidates}
             made = [self._version_row(version, row, found[row["sample_id"].removeprefix("c-")]) for row in rows]
             VersionRow.objects.bulk_create(made)
+            ProductSplit.objects.bulk_create(
+                [
+                    ProductSplit(name=self.name, product_id=pk, split=split, decided_by_id=pk)
+                    for pk, split in {row.candidate.product_id: row.split for row in made}.items()
+                ],
+                ignore_conflicts=True,
+            )
             digests += [bytes.fromhex(row.row_digest) for row in made]
         if combine(digests) != version.digest:
             raise BadImport("What came in does not add up to the version's digest: its files were changed meanwhile.")
@@ -272,8 +302,30 @@ class VersionImport:
         return VersionRow(
             version=version, candidate=candidate, label=row["label"], posterior=[_short(p) for p in row["label_probs"]],
             agreement=_short(row["agreement"] or 0.0), annotation_count=row["annotation_count"], split=row["split"],
-            annotations=answers, row_digest=digest.hex(),
+            annotations=answers, row_digest=digest.hex(), method=IMPORTED,
         )  # fmt: skip
+
+
+def _verified(folder: Path) -> Shards:
+    """The version in this folder, every file and picture of it as its manifest says. Raises BadImport."""
+    if not folder.is_dir():
+        raise BadImport(f"{folder.name} is no folder: name the one that holds manifest.json.")
+    if _variant(folder) != FULL:
+        raise BadImport(
+            "This is no full version: labels alone, or tars, do not bring everything back. Import the full one."
+        )
+    problems = verify(folder, pictures=True)
+    if problems:
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise BadImport(f"The files are not what their manifest says, so nothing is taken: {problems[0]}{more}.")
+    return open_version(folder)
+
+
+def _variant(folder: Path) -> str:
+    try:
+        return open_version(folder).manifest.variant
+    except (ValueError, OSError):
+        return FULL  # verify says what is wrong
 
 
 def _short(number: float) -> float:

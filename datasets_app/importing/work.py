@@ -56,7 +56,10 @@ class Work:
     def do(self) -> dict[str, Any]:
         path = self._path()
         if self.order.kind == "version":
-            VersionImport(self.order, path, self.ctx, self.tally).take(self._at, self.ctx.writing, self._keep_at)
+            version = VersionImport(self.order, path, self.ctx, self.tally)
+            version.take(self._at, self.ctx.writing, self._keep_at)
+            if not self.order.dry_run:
+                version.start_writing()
         elif self.order.kind == "rf1m":
             self._rf1m(path)
         elif self.order.kind == "candidates" and names_samples(path):

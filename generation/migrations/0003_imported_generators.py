@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('generation', '0001_first'),
+        ('generation', '0002_product_look_hash'),
     ]
 
     operations = [

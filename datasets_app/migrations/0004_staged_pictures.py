@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('datasets_app', '0001_first'),
+        ('datasets_app', '0003_version_files'),
         ('runs', '0001_first'),
     ]
 
