@@ -57,3 +57,5 @@ class SampleFilter(forms.Form):
 
     split = forms.ChoiceField(choices=[(name, name) for name in SPLITS], required=False)
     label = forms.TypedChoiceField(choices=LABELS, coerce=int, empty_value=None, required=False)
+    source = forms.CharField(max_length=80, required=False)
+    category = forms.CharField(max_length=80, required=False)

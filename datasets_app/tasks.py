@@ -66,3 +66,22 @@ def verify_version(ctx: RunContext) -> dict[str, Any]:
     for problem in problems[:100]:
         ctx.log(problem, "error")
     return {"version": version.pk, "problems": len(problems), "first": problems[:10]}
+
+
+@kind("compare_versions", "Compare two dataset versions", queue="light")
+def compare_versions(ctx: RunContext) -> dict[str, Any]:
+    from datasets_app.compare import summary
+    from datasets_app.models import DatasetVersion
+
+    by_id = DatasetVersion.objects.in_bulk([ctx.params["old"], ctx.params["new"]])
+    ctx.stage("comparing")
+    return summary(by_id[ctx.params["old"]], by_id[ctx.params["new"]])
+
+
+@kind("describe_version", "Count what is in a dataset version", queue="light")
+def describe_version(ctx: RunContext) -> dict[str, Any]:
+    from datasets_app.models import DatasetVersion
+    from datasets_app.statistics import describe
+
+    ctx.stage("counting")
+    return describe(DatasetVersion.objects.get(pk=ctx.params["version"]))

@@ -7,17 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from django.core.cache import cache
-
 from adproof.labels import LABELS, TITLES
 from adproof.shards.manifest import MANIFEST
-from datasets_app.actions import compare
+from datasets_app.kept import comparison
 from datasets_app.models import SPLITS, DatasetVersion
 from runs.models import Run
 
 DOWNLOAD_LIMIT = 300 * 10**6
 _PIECE = 1 << 20
-_A_DAY_S = 86_400
 
 
 def label_totals(version: DatasetVersion) -> dict[str, int]:
@@ -56,15 +53,11 @@ def files(version: DatasetVersion) -> list[dict[str, Any]]:
 
 
 def changes(version: DatasetVersion) -> dict[str, Any] | None:
-    """Against its parent. Both are immutable, so it is counted once a day at most."""
+    """Against its parent; None also where the two are large and nobody has compared them yet."""
     if version.parent is None:
         return None
-    key = f"dataset-changes/{version.parent_id}/{version.pk}"
-    found = cache.get(key)
-    if found is None:
-        found = compare(version.parent, version)
-        cache.set(key, found, _A_DAY_S)
-    return found
+    found, _ = comparison(version.parent, version)
+    return found and found["totals"]
 
 
 def last_check(version: DatasetVersion) -> Run | None:

@@ -4,6 +4,7 @@ from django.contrib import messages
 from django.db.models import Prefetch, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.roles import requires
@@ -84,19 +85,26 @@ def dataset(request: HttpRequest, pk: int) -> HttpResponse:
     if request.htmx and "state" in request.GET:
         return state(request, version)
     if request.htmx and "changes" in request.GET:
-        return render(request, "datasets_app/dataset.html#changes", {"changes": versions.changes(version)})
+        return render(
+            request,
+            "datasets_app/dataset.html#changes",
+            {"version": version, "changes": versions.changes(version), "looked": True},
+        )
     chosen = SampleFilter(request.GET)
     chosen.is_valid()
     filled = [name for name in SPLITS if any(version.counts.get(name, {}).values())]
     split = chosen.cleaned_data.get("split") or (filled[0] if filled else SPLITS[0])
     label = chosen.cleaned_data.get("label")
-    context = {"version": version, "page": newest_first(request, samples(version, split, label), SAMPLES_SHOWN)}
+    of = {name: chosen.cleaned_data[name] for name in ("source", "category") if chosen.cleaned_data.get(name)}
+    context = {"version": version, "page": newest_first(request, samples(version, split, label, **of), SAMPLES_SHOWN)}
     if request.htmx:
         return render(request, "datasets_app/dataset.html#rows", context)
     check = versions.last_check(version)
     context |= {
         "split": split,
         "label": label,
+        "of": of,
+        "of_query": urlencode(of),
         "labels": SampleFilter.base_fields["label"].choices,
         "splits": SPLITS,
         "label_rows": versions.label_table(version),
@@ -116,12 +124,14 @@ def dataset(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "datasets_app/dataset.html", context)
 
 
-def samples(version: DatasetVersion, split: str, label: int | None) -> QuerySet[VersionRow]:
+def samples(version: DatasetVersion, split: str, label: int | None, **of: str) -> QuerySet[VersionRow]:
     """One split at a time: the table's index begins with it, so a page costs the same however large the version is."""
     pictures = Candidate.objects.select_related("product").only(
         "image_sha256", "depth_sha256", "saliency_sha256", "product__image_sha256", "product__title", "product__sku"
     )
     rows = version.rows.filter(split=split).prefetch_related(Prefetch("candidate", queryset=pictures))
+    for name, value in of.items():  # source, category
+        rows = rows.filter(**{f"candidate__product__{name}": value})
     return rows if label is None else rows.filter(label=label)
 
 

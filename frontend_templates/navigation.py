@@ -56,7 +56,15 @@ SECTIONS: list[tuple[Place, list[Place]]] = [
             Place("Teams", "teams", "manage_tasks", ("team", "team_create")),
         ],
     ),
-    (Place("Datasets", "datasets", "freeze_datasets", ("dataset",)), []),
+    (
+        Place(
+            "Datasets",
+            "datasets",
+            "freeze_datasets",
+            ("dataset", "dataset_compare", "dataset_lineage", "dataset_inspect", "dataset_card", "label_errors"),
+        ),
+        [],
+    ),
     (
         Place("Training", "trainings", "train"),
         [

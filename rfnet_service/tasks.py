@@ -101,3 +101,17 @@ def score_all(ctx: RunContext) -> dict[str, Any]:
         ctx.log(str(nothing))
         return {"verdicts": 0}
     return {"started": run.pk}
+
+
+@kind("find_label_errors", "Look for label errors in a dataset version", queue="light")
+def find_label_errors(ctx: RunContext) -> dict[str, Any]:
+    from datasets_app.models import DatasetVersion
+    from rfnet_service.label_errors import CannotLook, look
+    from rfnet_service.models import Checkpoint
+
+    version = DatasetVersion.objects.get(pk=ctx.params["version"])
+    ctx.stage("reading verdicts")
+    try:
+        return look(version, Checkpoint.objects.get(pk=ctx.params["checkpoint"]))
+    except CannotLook as problem:
+        raise BadInput(str(problem)) from problem

@@ -95,6 +95,8 @@ class House:
             "review/": self.disputed.candidate_id,
             "grid/": self.snapshot.pk,
             "datasets/": self.version.pk,
+            "datasets/<int:pk>/compare/": self.older_version.pk,
+            "datasets/<int:pk>/inspect/": "labels",
             "checkpoints/": self.checkpoint.pk,
             "training/": self.training.pk,
             "rounds/": self.round.number,
@@ -164,16 +166,22 @@ class House:
     def _train(self):
         from django.conf import settings
 
-        from datasets_app.models import VersionRow
+        from datasets_app.models import DatasetVersion, ProductSplit, VersionRow
         from training.models import Round, Training
 
         people, counts = self.people, {"train": {"available": 3, "space_mismatch": 2}, "validation": {}, "test": {"available": 1}}
         self.version = data_rows.version_row(settings.VERSIONS_DIR / "ads", counts=counts, created_by=people["olga"])
-        for row in self.candidates[:5]:
-            VersionRow.objects.create(
-                version=self.version, candidate=row, label=0, posterior=[1, 0, 0, 0, 0], agreement=1, annotation_count=2,
-                split="train", row_digest="0" * 64,
-            )  # fmt: skip
+        self.older_version = data_rows.version_row(
+            settings.VERSIONS_DIR / "older", number=2, counts=counts, row_count=4, created_by=people["olga"]
+        )
+        DatasetVersion.objects.filter(pk=self.version.pk).update(number=3, parent=self.older_version)
+        self.version.refresh_from_db()
+        for version, rows, first_label in ((self.older_version, self.candidates[1:6], 3), (self.version, self.candidates[:5], 0)):
+            for number, row in enumerate(rows):
+                VersionRow.objects.create(
+                    version=version, candidate=row, label=first_label if number == 1 else 0, posterior=[1, 0, 0, 0, 0],
+                    agreement=1, annotation_count=2, split="train", row_digest="0" * 64,
+                )  # fmt: skip
         now = timezone.now()
         self.run = Run.objects.create(
             kind="generate", title="Draw 8 candidates", state="running", created_by=people["olga"], total=8, done=4,
@@ -188,6 +196,16 @@ class House:
         self.checkpoint = data_rows.checkpoint(promoted=True, version=self.version)
         for number, row in enumerate(self.candidates[:6]):
             data_rows.verdict(row, self.checkpoint, number % 5)
+        worst = [[row.pk, 0, 1 + number % 4, 0.1, 0.8] for number, row in enumerate(self.candidates[:4])]
+        Run.objects.create(
+            kind="find_label_errors", title="Look for label errors", state="succeeded", finished_at=now,
+            params={"version": self.version.pk, "checkpoint": self.checkpoint.pk},
+            result={"checkpoint": self.checkpoint.pk, "checkpoint_name": "RFNet one", "judged": 6, "samples": 5, "found": 4,
+                    "estimated": 2.5, "thresholds": [0.5, 0.5, None, 0.5, 0.5], "joint": [[1.0] * 5] * 5, "worst": worst},
+        )  # fmt: skip
+        ProductSplit.objects.create(
+            name="ads", product=self.candidates[1].product, split="train", decided_by=self.candidates[0].product
+        )
         self.training = Training.objects.create(
             kind="rfnet", dataset_version=self.version, run=trained, checkpoint=self.checkpoint, created_by=people["olga"],
             config={"seed": 3},

@@ -116,7 +116,7 @@ class TestAVersion:
         consensus(build.candidate(50), 1)
         run = do(start_freeze("ads", {}))
         newer = DatasetVersion.objects.get(pk=run.result["version"])
-        assert changes(newer) == {"added": 1, "removed": 0, "relabelled": 1, "moved": 0}
+        assert changes(newer) == {"added": 1, "removed": 0, "relabelled": 1, "moved": 0, "unchanged": 11}
         url = reverse("dataset", args=[newer.pk])
         assert "Relabelled" in text(as_("mia").get(url, {"changes": 1}, headers={"HX-Request": "true"}))
 

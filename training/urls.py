@@ -1,6 +1,6 @@
 from django.urls import path
 
-from training import views
+from training import lineage_views, views
 
 urlpatterns = [
     path("training/", views.trainings, name="trainings"),
@@ -11,4 +11,5 @@ urlpatterns = [
     path("rounds/", views.rounds, name="rounds"),
     path("rounds/<int:number>/", views.round, name="round"),
     path("rounds/judge/", views.judge_all, name="judge_all"),
+    path("datasets/<int:pk>/lineage/", lineage_views.dataset_lineage, name="dataset_lineage"),
 ]
