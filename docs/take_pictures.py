@@ -14,12 +14,19 @@ from playwright.sync_api import Page, sync_playwright
 OUT = Path(__file__).parent / "pictures"
 ARGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+LOOKS = [(WIDE, "light", ""), (WIDE, "dark", "-dark"), (NARROW, "light", "-390"), (NARROW, "dark", "-390-dark")]
+# Of the others one look is enough.
+IN_EVERY_LOOK = {"statistics", "annotator"}
+IN_TWO_LOOKS = {"desk", "home"}
+WHOLE = {"statistics": 2900, "annotator": 2400}  # pixels from the top, at most
 # name, who, where, link to follow from there
 PAGES = [
     ("home", "olga", "/", None),
     ("products", "olga", "/products/", None),
     ("candidates", "olga", "/candidates/", None),
     ("quality", "rita", "/quality/", None),
+    ("statistics", "rita", "/quality/", None),
+    ("annotator", "rita", "/quality/annotators/", "main table a[href*='/quality/annotators/']:not([href*='?'])"),
     ("dataset", "max", "/datasets/", "main a[href^='/datasets/']:not([href$='/datasets/'])"),
     ("training", "mia", "/training/", "main table a[href^='/training/']"),
     ("rounds", "mia", "/rounds/", None),
@@ -28,16 +35,25 @@ PAGES = [
 
 
 def save(page: Page, name: str) -> None:
-    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    tall = WHOLE.get(name.split("-")[0])
+    if tall:  # pictures that are not in sight yet, too
+        page.evaluate("document.querySelectorAll('img').forEach((image) => (image.loading = 'eager'))")
+        page.wait_for_load_state("networkidle")
+    image = Image.open(io.BytesIO(page.screenshot(full_page=bool(tall)))).convert("RGB")
+    image = image.crop((0, 0, image.width, min(image.height, tall or image.height)))
     image.save(OUT / f"{name}.webp", "WEBP", quality=82, method=6)
+
+
+def wanted(name: str, suffix: str) -> bool:
+    return not suffix or name in IN_EVERY_LOOK or (suffix == "-390-dark" and name in IN_TWO_LOOKS)
 
 
 def main(base: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGS)
-        for size, scheme, suffix in ((WIDE, "light", ""), (NARROW, "dark", "-390-dark")):
+        for size, scheme, suffix in LOOKS:
             for name, who, path, link in PAGES:
-                if suffix and name not in {"desk", "home"}:
+                if not wanted(name, suffix):
                     continue
                 page = browser.new_context(viewport=size, color_scheme=scheme).new_page()
                 page.goto(f"{base}/login/")
