@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
-from functools import partial
+from itertools import islice
 from typing import Any
+
+from django.db.models import TextField
+from django.db.models.functions import Cast
 
 from adproof.shards.schema import AnnotationRow, Picture, SampleRow
 from datasets_app.models import SPLITS, DatasetVersion
 from generation.blobs import blobs
 
 PAGE_ROWS = 1000
-# Pictures of so many rows are read and checked ahead, while earlier rows are written.
-AHEAD_ROWS = 24
+# Pictures of so many rows are read and checked at a time, two such batches ahead of what is being written.
+BATCH_ROWS = 16
 READERS = 2
 
 _FIELDS = (
-    "id", "label", "posterior", "annotation_count", "agreement", "annotations", "candidate__key", "candidate__prompt_text",
-    "candidate__negative_text", "candidate__seed", "candidate__attempt", "candidate__created_at", "candidate__generator__key",
-    "candidate__image_sha256", "candidate__product__image_sha256", "candidate__depth_sha256", "candidate__saliency_sha256",
-    "candidate__product__sku", "candidate__product__source", "candidate__product__category", "candidate__product__title",
-    "candidate__product__description",
+    "id", "label", "posterior_text", "annotation_count", "agreement", "annotations_text", "candidate__key",
+    "candidate__prompt_text", "candidate__negative_text", "candidate__seed", "candidate__attempt", "candidate__created_at",
+    "candidate__generator__key", "candidate__image_sha256", "candidate__product__image_sha256", "candidate__depth_sha256",
+    "candidate__saliency_sha256", "candidate__product__sku", "candidate__product__source", "candidate__product__category",
+    "candidate__product__title", "candidate__product__description",
 )  # fmt: skip
 Pictures = tuple[Picture | None, ...]
+Row = tuple[Any, ...]
 
 
 def sample_rows(version: DatasetVersion) -> Iterator[SampleRow]:
@@ -47,41 +52,54 @@ def split_rows(
         for row in found:
             yield _sample(split, row, tuple(Picture(b"", f"{sha}.png", sha) if sha else None for sha in row[13:17]))
         return
-    waiting: deque[tuple[tuple[Any, ...], Future[Pictures]]] = deque()
+    waiting: deque[Future[list[SampleRow]]] = deque()
     readers = ThreadPoolExecutor(READERS, "pictures")
     try:
-        for row in found:
-            waiting.append((row, readers.submit(_pictures, row[6], row[13:17])))
-            if len(waiting) > AHEAD_ROWS:
-                first, read = waiting.popleft()
-                yield _sample(split, first, read.result())
+        for batch in batched(found, BATCH_ROWS):
+            waiting.append(readers.submit(_with_pictures, split, batch))
+            if len(waiting) > READERS:
+                yield from waiting.popleft().result()
         while waiting:
-            first, read = waiting.popleft()
-            yield _sample(split, first, read.result())
+            yield from waiting.popleft().result()
     finally:
         readers.shutdown(wait=False, cancel_futures=True)
 
 
-def _tuples(version: DatasetVersion, split: str, start: int, stop: int | None) -> Iterator[tuple[Any, ...]]:
+def batched(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    stream = iter(rows)
+    while batch := list(islice(stream, size)):
+        yield batch
+
+
+def _with_pictures(split: str, rows: list[Row]) -> list[SampleRow]:
+    return [_sample(split, row, tuple(_picture(row[6], sha) for sha in row[13:17])) for row in rows]
+
+
+def _tuples(version: DatasetVersion, split: str, start: int, stop: int | None) -> Iterator[Row]:
     """Page by page from the last row on: no cursor stays open however long the writing takes."""
     rows = version.rows.filter(split=split).order_by("id")
     first = rows.values_list("id", flat=True)[start : start + 1].first() if start else None
     left = None if stop is None else stop - start
     after = 0 if first is None else first - 1
+    rows = rows.annotate(
+        posterior_text=Cast("posterior", TextField()), annotations_text=Cast("annotations", TextField())
+    )
     while left is None or left > 0:
         most = PAGE_ROWS if left is None else min(PAGE_ROWS, left)
         page = list(rows.filter(id__gt=after).values_list(*_FIELDS)[:most])
-        yield from page
+        # All JSON of a page is read at once: row by row it would cost as much as everything else together.
+        posteriors, answers = (json.loads(f"[{','.join(row[at] for row in page)}]") for at in (2, 5))
+        for row, posterior, votes in zip(page, posteriors, answers, strict=True):
+            yield (*row[:2], posterior, *row[3:5], votes, *row[6:])
         if len(page) < most:
             return
         after = page[-1][0]
         left = None if left is None else left - len(page)
 
 
-def _sample(split: str, row: tuple[Any, ...], pictures: Pictures) -> SampleRow:
-    (_, label, posterior, count, agreement, answers, key, prompt, negative, seed, attempt, created_at, generator) = row[
-        :13
-    ]
+def _sample(split: str, row: Row, pictures: Pictures) -> SampleRow:
+    _, label, posterior, count, agreement, answers, key = row[:7]
+    prompt, negative, seed, attempt, created_at, generator = row[7:13]
     sku, source, category, title, description = row[17:]
     return SampleRow(
         f"c-{key[:20]}", split, sku, source, category, title, description, prompt, negative, *pictures, label, posterior,
@@ -91,10 +109,6 @@ def _sample(split: str, row: tuple[Any, ...], pictures: Pictures) -> SampleRow:
 
 def _answer(answer: dict[str, Any]) -> AnnotationRow:
     return AnnotationRow(answer["annotator"], answer["label"], answer["seconds"], datetime.fromisoformat(answer["at"]))
-
-
-def _pictures(key: str, shas: tuple[str, ...]) -> Pictures:
-    return tuple(map(partial(_picture, key), shas))
 
 
 def _picture(key: str, sha: str) -> Picture | None:

@@ -19,8 +19,8 @@ import pyarrow.fs as pafs
 # Unfinished files and notes about finished shards live here until the version is complete.
 PROGRESS = ".progress"
 _CHUNK = 4 * 1024 * 1024
-_HASH_PIECE = 1024 * 1024
-_HASH_AHEAD = 16 * _HASH_PIECE
+_PIECE = 1024 * 1024
+_AHEAD = 16
 
 
 class StoreError(OSError):
@@ -30,7 +30,7 @@ class StoreError(OSError):
 class HashingSink:
     """A file open for writing that knows the sha256 and the number of bytes of what went through it.
 
-    Hashing is done by a thread of its own, while the next bytes are made; at most _HASH_AHEAD bytes wait for it.
+    A thread of its own writes and hashes while the next bytes are made; at most _AHEAD pieces wait for it.
     """
 
     closed = False
@@ -38,7 +38,7 @@ class HashingSink:
     def __init__(self, file: Any) -> None:
         self._file = file
         self._hash = hashlib.sha256()
-        self._thread = ThreadPoolExecutor(1, "sha256")
+        self._thread = ThreadPoolExecutor(1, "sink")
         self._waiting: deque[Future[None]] = deque()
         self._batch: list[bytes] = []
         self._batch_bytes = 0
@@ -46,30 +46,28 @@ class HashingSink:
 
     @property
     def sha256(self) -> str:
-        self._hand_over()
-        while self._waiting:
-            self._waiting.popleft().result()
+        self.flush()
         return self._hash.hexdigest()
 
     def write(self, data: Any) -> int:
         piece = data if isinstance(data, bytes) else bytes(data)
-        self._file.write(piece)
         self._batch.append(piece)
         self._batch_bytes += len(piece)
         self.n_bytes += len(piece)
-        if self._batch_bytes >= _HASH_PIECE:
+        if self._batch_bytes >= _PIECE:
             self._hand_over()
+            while len(self._waiting) > _AHEAD:
+                self._waiting.popleft().result()
         return len(piece)
 
     def _hand_over(self) -> None:
         if self._batch:
-            self._waiting.append(self._thread.submit(self._update, self._batch))
+            self._waiting.append(self._thread.submit(self._write, self._batch))
             self._batch, self._batch_bytes = [], 0
-        while len(self._waiting) > _HASH_AHEAD // _HASH_PIECE:
-            self._waiting.popleft().result()
 
-    def _update(self, pieces: list[bytes]) -> None:
+    def _write(self, pieces: list[bytes]) -> None:
         for piece in pieces:
+            self._file.write(piece)
             self._hash.update(piece)
 
     def tell(self) -> int:
@@ -79,14 +77,17 @@ class HashingSink:
         return True
 
     def flush(self) -> None:
-        self._file.flush()
+        """Everything so far is written when it returns. Raises what went wrong with it."""
+        self._hand_over()
+        while self._waiting:
+            self._waiting.popleft().result()
 
     def close(self) -> None:
         """Whoever opened the file below closes it, after it has been synced."""
 
     def end(self) -> None:
-        """No more is hashed."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Nothing more is written, and nobody is at it any more."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
 
 
 class Folder:
@@ -169,6 +170,7 @@ class Folder:
         with self._create_local(name) if self.is_local else self._create_object(name) as sink:
             try:
                 yield sink
+                sink.flush()
             finally:
                 sink.end()
 

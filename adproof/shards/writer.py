@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -136,7 +138,7 @@ def write_shard(
     tally = Tally()
     with folder.create(spec.name) as sink:
         with _shard_writer(sink, base) as write:
-            for group in _groups(_checked(rows, spec), base.variant):
+            for group in groups(_checked(rows, spec), base.variant):
                 write(group)
                 for row in group:
                     tally.add(row)
@@ -156,7 +158,7 @@ def finalise(
 
     Raises: ValueError: a shard is missing or is not what was written (its note is dropped, so that the next
         attempt writes it again), one product in two splits, a sample twice, or another digest than frozen.
-    on_checked: called before each shard is read; what it raises ends the checking.
+    on_checked: called when a shard has been read; what it raises ends the checking.
     """
     done = finished(folder, base)
     if done is not None:
@@ -212,27 +214,25 @@ def _shard_writer(sink: HashingSink, base: VersionInfo) -> Iterator[Callable[[li
         with webdataset.tar_writer(sink, base.created_at) as write_samples:
             yield write_samples
         return
-    with parquet_writer(sink, base.variant) as writer:
+    settings = parquet_settings(base.variant)
+    with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema(base.variant), **settings) as writer:
         yield lambda group: writer.write_table(checked_to_table(group, base.variant), row_group_size=len(group))
 
 
-def parquet_writer(sink: Any, variant: str = FULL) -> pq.ParquetWriter:
-    """A writer of shards, with the settings of the format. sink: a file-like object open for writing."""
+def parquet_settings(variant: str = FULL) -> dict[str, Any]:
+    """What pyarrow.parquet.ParquetWriter is told, beside the schema."""
     text = leaf_columns(text=True, variant=variant)
     # Encoded pictures do not shrink. Chunks cut by content let two versions that share rows share stored
     # bytes.
-    compression = dict.fromkeys(text, "zstd") | dict.fromkeys(leaf_columns(text=False, variant=variant), "none")
-    return pq.ParquetWriter(
-        pa.PythonFile(sink, mode="w"),
-        schema(variant),
-        version="2.6",
-        compression=compression,
-        compression_level=dict.fromkeys(text, 3),
-        use_dictionary=[leaf for leaf in text if leaf != "sample_id" and not leaf.endswith("_sha256")],
-        write_statistics=text,
-        write_page_index=True,
-        use_content_defined_chunking=True,
-    )
+    return {
+        "version": "2.6",
+        "compression": dict.fromkeys(text, "zstd") | dict.fromkeys(leaf_columns(text=False, variant=variant), "none"),
+        "compression_level": dict.fromkeys(text, 3),
+        "use_dictionary": [leaf for leaf in text if leaf != "sample_id" and not leaf.endswith("_sha256")],
+        "write_statistics": text,
+        "write_page_index": True,
+        "use_content_defined_chunking": True,
+    }
 
 
 def _checked(rows: Iterable[SampleRow], spec: ShardSpec) -> Iterator[SampleRow]:
@@ -246,7 +246,8 @@ def _checked(rows: Iterable[SampleRow], spec: ShardSpec) -> Iterator[SampleRow]:
         yield row
 
 
-def _groups(rows: Iterable[SampleRow], variant: str) -> Iterator[list[SampleRow]]:
+def groups(rows: Iterable[SampleRow], variant: str = FULL) -> Iterator[list[SampleRow]]:
+    """The rows of each row group."""
     most = LABELS_GROUP_ROWS if variant == LABELS_ONLY else GROUP_ROWS
     group: list[SampleRow] = []
     n_bytes = 0
@@ -295,15 +296,35 @@ def _checked_shards(
     files: dict[str, FileEntry] = {}
     tallies = {split: Tally() for split in SPLITS}
     key = _key(plan, base)
-    for spec in plan.shards:
+    for spec, record in zip(plan.shards, _whole_records(plan, folder, key), strict=True):
         on_checked(spec.name)
-        record = _read_record(folder, spec, key)
-        if record is None or folder.sha256(spec.name) != record.sha256:
+        if record is None:
             folder.delete(_record_name(spec))
             raise ValueError(f"{spec.name} is missing or is not what was written; write it again")
         files[spec.name] = FileEntry(record.sha256, record.bytes, record.tally.rows)
         tallies[spec.split].merge(record.tally)
     return files, tallies
+
+
+def _whole_records(plan: ShardPlan, folder: Folder, key: str) -> Iterator[ShardRecord | None]:
+    """Of each shard in order: its record, when all its bytes add up to it. Two are read at a time."""
+
+    def checked(spec: ShardSpec) -> ShardRecord | None:
+        record = _read_record(folder, spec, key)
+        return record if record is not None and folder.sha256(spec.name) == record.sha256 else None
+
+    with ThreadPoolExecutor(2, "check") as readers:
+        ahead: deque[Future[ShardRecord | None]] = deque()
+        try:
+            for spec in plan.shards:
+                ahead.append(readers.submit(checked, spec))
+                if len(ahead) > 2:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for waiting in ahead:
+                waiting.cancel()
 
 
 def _refuse_shared_products(tallies: dict[str, Tally]) -> None:
