@@ -66,12 +66,16 @@ def _bench(folder: Path, rows: int) -> dict[str, Any]:
     result: dict[str, Any] = {}
     with _peak(postgres) as peak:
         result["preview_s"], seen = _timed(lambda: preview({}, "ads"))
+        before = _cpu.of_trees(postgres) + time.process_time()
         result["freeze_s"], first = _timed(_freeze)
+        result["freeze_cpu_s"] = round(_cpu.of_trees(postgres) + time.process_time() - before, 1)
         if first.row_count != rows:
             raise SystemExit(f"{first.row_count:,} rows were frozen, not {rows:,}")
         _change()
         result["second_freeze_s"], second = _timed(_freeze)
+        before = _cpu.of_trees(postgres) + time.process_time()
         result["diff_s"], found = _timed(lambda: compare.summary(first, second))
+        result["diff_cpu_s"] = round(_cpu.of_trees(postgres) + time.process_time() - before, 1)
         result["page_ms"] = max(
             round(1000 * _timed(lambda what=what: compare.changed(first, second, what, after=rows // 2))[0], 1)
             for what in compare.WHAT
@@ -181,8 +185,10 @@ def _table(result: dict[str, Any]) -> None:
         ("products", f"{result['products']:,}", ""),
         ("count before, s", result["preview_s"], ""),
         ("freeze, s", result["freeze_s"], f"under {LIMITS['freeze_s']}"),
+        ("  CPU seconds of it", result["freeze_cpu_s"], ""),
         ("next freeze, s", result["second_freeze_s"], f"under {LIMITS['freeze_s']}"),
         ("compare both, s", result["diff_s"], f"under {LIMITS['diff_s']}"),
+        ("  CPU seconds of it", result["diff_cpu_s"], ""),
         ("a page of changes, ms", result["page_ms"], ""),
         ("peak of this process, MB", result["peak_mb"], ""),
         ("peak of PostgreSQL, MB", result["peak_postgres_mb"], ""),

@@ -28,23 +28,35 @@ GROUPS = {
     "source": "p.source",
     "category": "p.category",
 }
-_ANSWERS = "jsonb_path_query_array({}.annotations, '$[*].at')"
-_WHY = f"""
-    CASE WHEN n.method = 'review' THEN 'review' WHEN n.method = 'gold' THEN 'gold' WHEN o.method = 'review' THEN 'review'
-         WHEN {_ANSWERS.format("o")} <> {_ANSWERS.format("n")} THEN 'answers' ELSE 'fit' END
-"""
+
+
+def _why(old: str, new: str) -> str:
+    """SQL over two version rows of one candidate."""
+    answers = "jsonb_path_query_array({}.annotations, '$[*].at')".format
+    return (
+        f"CASE WHEN {new}.method = 'review' THEN 'review' WHEN {new}.method = 'gold' THEN 'gold'"
+        f" WHEN {old}.method = 'review' THEN 'review' WHEN {answers(old)} <> {answers(new)} THEN 'answers' ELSE 'fit' END"
+    )
+
+
+# The whole rows of both sides, to what has been found already.
+_BOTH = (
+    " JOIN datasets_app_versionrow ow ON ow.version_id = %(old)s AND ow.candidate_id = {0}"
+    " JOIN datasets_app_versionrow nw ON nw.version_id = %(new)s AND nw.candidate_id = {0}"
+).format
+_PRODUCT = (" JOIN generation_candidate c ON c.id = {0} JOIN generation_product p ON p.id = c.product_id").format
 # Only what differs leaves the join; the wide columns are fetched for those rows alone.
 _CHANGED = """
-    SELECT o.id AS old_id, n.id AS new_id, coalesce(n.candidate_id, o.candidate_id) AS candidate_id,
+    SELECT coalesce(n.candidate_id, o.candidate_id) AS candidate_id,
            o.label AS old_label, n.label AS new_label, o.split AS old_split, n.split AS new_split
-    FROM (SELECT id, candidate_id, label, split FROM datasets_app_versionrow WHERE version_id = %(old)s) o
-    FULL JOIN (SELECT id, candidate_id, label, split FROM datasets_app_versionrow WHERE version_id = %(new)s) n
-    USING (candidate_id)
-    WHERE o.id IS NULL OR n.id IS NULL OR o.label <> n.label OR o.split <> n.split
+    FROM (SELECT candidate_id, label, split FROM datasets_app_versionrow WHERE version_id = %(old)s) o
+    FULL JOIN (SELECT candidate_id, label, split FROM datasets_app_versionrow WHERE version_id = %(new)s) n
+    ON o.candidate_id = n.candidate_id
+    WHERE o.candidate_id IS NULL OR n.candidate_id IS NULL OR o.label <> n.label OR o.split <> n.split
 """
 _IS = {
-    "added": "old_id IS NULL",
-    "removed": "new_id IS NULL",
+    "added": "old_label IS NULL",
+    "removed": "new_label IS NULL",
     "relabelled": "old_label <> new_label",
     "moved": "old_split <> new_split",
 }
@@ -126,12 +138,12 @@ def summary(old: DatasetVersion, new: DatasetVersion) -> dict[str, Any]:
         found["by"], totals_ = _by_group(cursor)
         both = old.row_count - totals_["removed"]
         cursor.execute(
-            "SELECT count(*) FROM changed_rows WHERE old_id IS NOT NULL AND new_id IS NOT NULL",
+            "SELECT count(*) FROM changed_rows WHERE old_label IS NOT NULL AND new_label IS NOT NULL",
         )
         found["totals"] = totals_ | {"unchanged": both - cursor.fetchone()[0]}
         found["labels"] = _pairs(cursor, "label")
         found["splits"] = _pairs(cursor, "split")
-        found["why"] = _whys(cursor)
+        found["why"] = _whys(cursor, found)
         found["examples"] = {what: _examples(cursor, what) for what in WHAT}
     return found
 
@@ -163,10 +175,11 @@ def _pairs(cursor: Any, column: str) -> list[dict[str, Any]]:
     return [{"before": before, "after": after, "count": count} for before, after, count in cursor.fetchall()]
 
 
-def _whys(cursor: Any) -> dict[str, int]:
+def _whys(cursor: Any, versions: dict[str, Any]) -> dict[str, int]:
     cursor.execute(
-        f"SELECT {_WHY}, count(*) FROM changed_rows JOIN datasets_app_versionrow o ON o.id = old_id"
-        " JOIN datasets_app_versionrow n ON n.id = new_id WHERE old_label <> new_label GROUP BY 1"
+        f"SELECT {_why('ow', 'nw')}, count(*) FROM changed_rows{_BOTH('changed_rows.candidate_id')}"
+        " WHERE old_label <> new_label GROUP BY 1",
+        {"old": versions["old"], "new": versions["new"]},
     )
     return dict.fromkeys(WHY, 0) | dict(cursor.fetchall())
 
@@ -198,6 +211,7 @@ def changed(
     values |= {"old": old.pk, "new": new.pk, "after": after, "size": max(1, min(size, 500)) + 1}
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL jit = off")
+        cursor.execute("SET LOCAL enable_hashjoin = off")  # a merge ends at the last row of the page
         cursor.execute(_listing(what, conditions), values)
         found = cursor.fetchall()
     more = len(found) == values["size"]
@@ -208,22 +222,28 @@ def changed(
 
 
 def _listing(what: str, conditions: str) -> str:
-    """Merge joins over the two versions' (version, candidate) indexes: a page costs what it passes, not a sort."""
-    old = "SELECT * FROM datasets_app_versionrow WHERE version_id = %(old)s AND candidate_id > %(after)s"
-    new = "SELECT * FROM datasets_app_versionrow WHERE version_id = %(new)s AND candidate_id > %(after)s"
-    join = {
-        "added": f"({new}) n LEFT JOIN ({old}) o USING (candidate_id)",
-        "removed": f"({old}) o LEFT JOIN ({new}) n USING (candidate_id)",
-    }.get(what, f"({old}) o JOIN ({new}) n USING (candidate_id)")
+    """First which candidates: two index-only scans that are merged. Then what there is to say of so few."""
+    side = (
+        "(SELECT candidate_id, label, split FROM datasets_app_versionrow"
+        " WHERE version_id = %({})s AND candidate_id > %(after)s) {}"
+    ).format
+    old, new = side("old", "o"), side("new", "n")
+    key = "o.candidate_id" if what == "removed" else "n.candidate_id"
+    join = {"added": f"{new} LEFT JOIN {old}", "removed": f"{old} LEFT JOIN {new}"}.get(what, f"{old} JOIN {new}")
     differs = {
-        "added": "o.id IS NULL", "removed": "n.id IS NULL", "relabelled": "o.label <> n.label",
+        "added": "o.candidate_id IS NULL", "removed": "n.candidate_id IS NULL", "relabelled": "o.label <> n.label",
         "moved": "o.split <> n.split",
     }[what]  # fmt: skip
-    why = f"{_WHY}, o.method, n.method" if what == "relabelled" else "'', '', ''"
+    hits = (
+        f"SELECT {key} AS candidate, o.label AS old_label, n.label AS new_label, o.split AS old_split, n.split AS new_split"
+        f" FROM {join} ON o.candidate_id = n.candidate_id{_PRODUCT(key) if 'p.' in conditions else ''}"
+        f"{_BOTH(key) if 'nw.' in conditions else ''} WHERE {differs}{conditions} ORDER BY {key} LIMIT %(size)s"
+    )
+    why = f"{_why('ow', 'nw')}, ow.method, nw.method" if what == "relabelled" else "'', '', ''"
     return (
-        f"SELECT candidate_id, o.label, n.label, o.split, n.split, p.id, p.sku, p.source, p.category, {why}"
-        f" FROM {join} JOIN generation_candidate c ON c.id = candidate_id JOIN generation_product p ON p.id = c.product_id"
-        f" WHERE {differs}{conditions} ORDER BY candidate_id LIMIT %(size)s"
+        f"SELECT candidate, old_label, new_label, old_split, new_split, p.id, p.sku, p.source, p.category, {why}"
+        f" FROM ({hits}) hits{_PRODUCT('candidate')}{_BOTH('candidate') if what == 'relabelled' else ''}"
+        " ORDER BY candidate"
     )
 
 
@@ -237,7 +257,7 @@ def _only(only: dict[str, Any], what: str) -> tuple[str, dict[str, Any]]:
             continue
         if name == "why" and (what != "relabelled" or value not in WHY):
             raise BadComparison(f"Why is asked of relabelled rows only, as one of: {', '.join(WHY)}.")
-        column = {"why": _WHY, "label_before": "o.label"}.get(name) or GROUPS[name]
+        column = {"why": _why("ow", "nw"), "label_before": "o.label"}.get(name) or GROUPS[name]
         try:
             values[f"only_{name}"] = _SINGLE[name](value)
         except ValueError as error:

@@ -40,9 +40,9 @@ _COLUMNS = {
 _WORTH = "array_position(ARRAY['train', 'validation', 'test'], {}.split::text)"
 # splits.row_digest of sample_id, label, split and the four pictures, to the byte: json.dumps sets ", " between values,
 # and none of these needs escaping.
-_DIGEST = """sha256(convert_to('["' || {sample} || '", ' || f.label || ', "' || f.split || '", ["' || f.generated || '", "'
-    || f.product || '", "' || f.depth || '", "' || f.saliency || '"]]', 'UTF8'))"""
-_SAMPLE = "'c-' || left(f.key, 20)"
+_DIGEST = """sha256(convert_to('["c-' || left(q.key, 20) || '", ' || q.label || ', "' || s.split || '", ["' || q.generated
+    || '", "' || q.product || '", "' || q.depth || '", "' || q.saliency || '"]]', 'UTF8'))"""
+_KEPT = ("candidate_id", "label", "posterior", "agreement", "annotation_count", "method", "product_id", "generated")
 
 
 def freeze(name: str, query: dict[str, Any], run: Run) -> DatasetVersion:
@@ -85,7 +85,8 @@ def _choose(cursor: Any, version: DatasetVersion) -> None:
     """The table `frozen`: what the filter means in this snapshot, each with its product's split."""
     sql, values = selected(version.query).order_by().values_list(*_COLUMNS.values()).query.sql_with_params()
     cursor.execute(
-        f"CREATE TEMP TABLE frozen ON COMMIT DROP AS SELECT q.*, s.split FROM ({sql}) q ({', '.join(_COLUMNS)})"
+        f"CREATE TEMP TABLE frozen ON COMMIT DROP AS SELECT {', '.join('q.' + name for name in _KEPT)}, s.split,"
+        f" {_DIGEST} AS digest FROM ({sql}) q ({', '.join(_COLUMNS)})"
         " JOIN datasets_app_productsplit s ON s.product_id = q.product_id AND s.name = %s",
         [*values, version.name],
     )
@@ -129,11 +130,11 @@ def _insert(cursor: Any, version: DatasetVersion) -> None:
             copy.write_row((person, pseudonym(version.salt, person)))
     cursor.execute("ANALYZE names")
     cursor.execute(
-        f"""
+        """
         INSERT INTO datasets_app_versionrow
             (version_id, candidate_id, label, posterior, agreement, annotation_count, method, split, row_digest, annotations)
         SELECT %s, f.candidate_id, f.label, f.posterior, f.agreement, f.annotation_count, f.method, f.split,
-               encode({_DIGEST.format(sample=_SAMPLE)}, 'hex'), coalesce(said.answers, '[]')
+               encode(f.digest, 'hex'), coalesce(said.answers, '[]')
         FROM frozen f
         LEFT JOIN (
             SELECT a.candidate_id, jsonb_agg(jsonb_build_object(
@@ -156,10 +157,7 @@ def _sum_up(cursor: Any, version: DatasetVersion, looked: Looked, left_out: dict
     version.counts = {split: counts[split] for split in SPLITS}
     version.row_count = sum(n for by_label in counts.values() for n in by_label.values())
     # splits.combine: over the sorted digests. 32 bytes a row.
-    cursor.execute(
-        f"SELECT encode(sha256(string_agg(digest, ''::bytea ORDER BY digest)), 'hex') FROM"
-        f" (SELECT {_DIGEST.format(sample=_SAMPLE)} AS digest FROM frozen f) digests"
-    )
+    cursor.execute("SELECT encode(sha256(string_agg(digest, ''::bytea ORDER BY digest)), 'hex') FROM frozen")
     [(version.digest,)] = cursor.fetchall()
     version.leak_check = _leak_check(cursor, looked, left_out)
     version.save(update_fields=["digest", "row_count", "counts", "leak_check"])

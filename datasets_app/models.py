@@ -105,7 +105,12 @@ class VersionRow(models.Model):
     annotations = models.JSONField(default=list)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["version", "candidate"], name="versionrow_sample_once")]
+        constraints = [
+            # With label and split in it, two versions are compared without their rows being read.
+            models.UniqueConstraint(
+                fields=["version", "candidate"], include=["label", "split"], name="versionrow_sample_once"
+            )
+        ]
         indexes = [models.Index(fields=["version", "split", "id"], name="versionrow_split")]
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.roles import requires
 from config.paging import newest_first
 from datasets_app import versions
-from datasets_app.actions import CannotFreeze, preview, selected, start_freeze
+from datasets_app.actions import CannotFreeze, preview, start_freeze
 from datasets_app.forms import FreezeForm, SampleFilter, newest_name
 from datasets_app.models import SPLITS, DatasetVersion, VersionRow
 from generation.models import Candidate
@@ -73,9 +73,12 @@ def freeze(request: HttpRequest) -> HttpResponse:
 
 
 def preview_of(form: FreezeForm) -> dict[str, Any]:
-    query = form.query()
-    newest = selected(query).select_related("candidate__product").order_by("-pk")[:EXAMPLES]
-    return {"form": form, "preview": preview(query), "examples": newest}
+    try:
+        found = preview(form.query(), form.cleaned_data["name"])
+    except CannotFreeze as problem:
+        form.add_error(None, str(problem))
+        return {"form": form}
+    return {"form": form, "preview": found, "examples": found["examples"][:EXAMPLES]}
 
 
 @requires("freeze_datasets")
