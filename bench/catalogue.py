@@ -33,7 +33,7 @@ PLACES = {
     "review/": "disputed", "grid/": "snapshot", "datasets/": "version", "checkpoints/": "checkpoint",
     "training/": "training", "rounds/": "round", "runs/": "run", "api/v1/desk/pictures/": "sha256",
     "datasets/<int:pk>/compare/": "older", "datasets/<int:pk>/inspect/": "=labels",
-    "api/v1/datasets/": "version", "api/v1/datasets/<int:pk>/compare/": "older",
+    "api/v1/datasets/": "version", "api/v1/datasets/<int:version>/compare/": "older",
 }  # fmt: skip
 PARTS = re.compile(r'hx-get="([^"]+)"')
 ROLES = ("annotator", "reviewer", "manager", "ml", "operator")

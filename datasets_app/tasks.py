@@ -9,6 +9,7 @@ from runs.kinds import kind
 def freeze_and_write(ctx: RunContext) -> dict[str, Any]:
     """Freeze in one snapshot, then write the files. Started again it goes on with the version it has frozen."""
     from datasets_app.actions import CannotFreeze, freeze
+    from datasets_app.kept import start_all
     from datasets_app.writing import write
     from generation.looks import hash_missing
 
@@ -24,6 +25,7 @@ def freeze_and_write(ctx: RunContext) -> dict[str, Any]:
     except CannotFreeze as error:
         raise BadInput(str(error)) from error
     ctx.progress(0, version.row_count, f"writing {version}", force=True)
+    start_all(version, ctx.run.created_by)
     write(version, ctx)
     return {"version": version.pk, "rows": version.row_count, "name": str(version), "digest": version.digest}
 
@@ -62,7 +64,7 @@ def verify_version(ctx: RunContext) -> dict[str, Any]:
 
     version = DatasetVersion.objects.get(pk=ctx.params["version"])
     ctx.stage(f"reading {version.uri}")
-    problems = verify(version.uri)
+    problems = verify(version.uri, pictures=ctx.params.get("pictures", False))
     for problem in problems[:100]:
         ctx.log(problem, "error")
     return {"version": version.pk, "problems": len(problems), "first": problems[:10]}

@@ -130,6 +130,15 @@ desk-flag             label            POST own=alice
 desk-me               label            GET
 desk-keys             label            GET PUT POST
 review-decisions      review           POST
+datasets-list         freeze_datasets  GET
+datasets-freeze       freeze_datasets  POST
+datasets-one          freeze_datasets  GET
+datasets-write        freeze_datasets  POST
+datasets-verify       freeze_datasets  POST
+datasets-compare      freeze_datasets  GET
+datasets-samples      freeze_datasets  GET
+datasets-download     freeze_datasets  GET
+datasets-zip          freeze_datasets  GET
 pairs-lease           label            POST
 pairs-preferences     label            POST
 pairs-renew           label            POST
@@ -205,6 +214,9 @@ def bodies(house):
         "snapshot_make": {"state": "answered"},
         "snapshot_act": {"project": house.project.pk, "priority": "2", "sure": "yes"},
         "quality-ask-on": {"most": "50"},
+        "datasets-freeze": {"name": "ads", "query": {"min_agreement": 0.5}},
+        "datasets-write": {"variant": "labels"},
+        "datasets-verify": {"pictures": False},
         "desk-lease": {"project": house.project.pk, "count": 1},
         "desk-annotations": {"annotations": [{"id": "6f1c9d1e-9f0b-4a57-8f6e-0d5f3f8f2a11", "task": task, "label": 1, "seconds": 2}]},
         "desk-renew": {"tasks": [task]},
