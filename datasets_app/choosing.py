@@ -137,14 +137,16 @@ def check_query(query: dict[str, Any]) -> dict[str, Any]:
     return checked
 
 
-def from_saved(saved: SavedFilter | int, user: Any) -> dict[str, Any]:
-    """The part of a query that means a saved filter of the label browser: its words, so that it may change later."""
-    if not isinstance(saved, SavedFilter):
-        visible = SavedFilter.objects.filter(Q(owner=user) | Q(is_shared=True), pk=saved)
-        found = visible.first()
-        if found is None:
-            raise CannotFreeze(f"There is no saved filter {saved} of yours, or shared with you.")
-        saved = found
+def from_saved(pk: int, user: Any) -> dict[str, Any]:
+    """The part of a query that means this saved filter of the label browser, if it is this person's or shared."""
+    saved = SavedFilter.objects.filter(Q(owner=user) | Q(is_shared=True), pk=pk).first()
+    if saved is None:
+        raise CannotFreeze(f"There is no saved filter {pk} of yours, or shared with you.")
+    return saved_as_query(saved)
+
+
+def saved_as_query(saved: SavedFilter) -> dict[str, Any]:
+    """Its words, so that the query means the same whatever becomes of the filter; raises CannotFreeze."""
     return check_query({"label_filter": saved.query, "label_filter_name": saved.name})
 
 

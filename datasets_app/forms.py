@@ -1,13 +1,20 @@
 from typing import Any
 
 from django import forms
+from django.db.models import Q
 
 from adproof.labels import TITLES
+from annotation.models import SavedFilter
+from datasets_app.choosing import saved_as_query
 from datasets_app.models import SPLITS, DatasetVersion
-from generation.models import Generator, Product
+from generation.models import Generator, Product, Prompt
 
 LABELS = [("", "Any label"), *((int(label), title) for label, title in TITLES.items())]
 FIRST_NAME = "ads"
+
+
+def _date(label: str) -> forms.DateField:
+    return forms.DateField(label=label, required=False, widget=forms.DateInput(attrs={"type": "date"}))
 
 
 class FreezeForm(forms.Form):
@@ -27,24 +34,60 @@ class FreezeForm(forms.Form):
     )  # fmt: skip
     generator = forms.ModelChoiceField(Generator.objects.order_by("pk"), required=False, empty_label="All generators")
     category = forms.ChoiceField(required=False)
+    saved_filter = forms.ModelChoiceField(
+        SavedFilter.objects.none(), label="A saved filter of the label browser", required=False, empty_label="None",
+        help_text="What it says now is kept with the version.",
+    )  # fmt: skip
+    label = forms.TypedChoiceField(choices=LABELS, coerce=int, empty_value=None, required=False)
+    source = forms.ChoiceField(required=False)
+    prompt = forms.ModelChoiceField(Prompt.objects.order_by("name"), required=False, empty_label="All prompts")
+    min_confidence = forms.IntegerField(
+        label="Confidence at least, %", min_value=0, max_value=100, required=False,
+        help_text="The probability of the label, from all answers together.",
+    )  # fmt: skip
+    reviewed_only = forms.BooleanField(label="Only what a reviewer decided", required=False)
+    created_from = _date("Drawn from")
+    created_to = _date("Drawn to")
+    labelled_from = _date("Labelled from")
+    labelled_to = _date("Labelled to")
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    MORE_PAIRS = (("created_from", "created_to"), ("labelled_from", "labelled_to"))
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        found = Product.objects.exclude(category="").order_by("category").values_list("category", flat=True).distinct()
-        self.fields["category"].choices = [("", "All categories"), *((name, name) for name in found)]
+        for name, plural in (("category", "categories"), ("source", "sources")):
+            found = Product.objects.exclude(**{name: ""}).order_by(name).values_list(name, flat=True).distinct()
+            self.fields[name].choices = [("", f"All {plural}"), *((value, value) for value in found)]
+        visible = SavedFilter.objects.filter(Q(owner=user) | Q(is_shared=True))
+        self.fields["saved_filter"].queryset = visible.order_by("name", "pk")
+
+    def clean(self) -> dict[str, Any]:
+        chosen: dict[str, Any] = super().clean() or {}
+        for first, last in self.MORE_PAIRS:
+            if chosen.get(first) and chosen.get(last) and chosen[first] > chosen[last]:
+                self.add_error(last, "It ends before it begins.")
+        return chosen
 
     def query(self) -> dict[str, Any]:
         """The filter as datasets_app.actions takes it. An empty field is no condition."""
         chosen = self.cleaned_data
         query: dict[str, Any] = {}
-        if chosen.get("min_annotations"):
-            query["min_annotations"] = chosen["min_annotations"]
-        if chosen.get("min_agreement"):
-            query["min_agreement"] = chosen["min_agreement"] / 100
-        if chosen.get("generator"):
-            query["generator"] = chosen["generator"].pk
-        if chosen.get("category"):
-            query["category"] = chosen["category"]
+        for name in ("min_annotations", "category", "source", "reviewed_only"):
+            if chosen.get(name):
+                query[name] = chosen[name]
+        for name in ("min_agreement", "min_confidence"):
+            if chosen.get(name):
+                query[name] = chosen[name] / 100
+        for name in ("generator", "prompt"):
+            if chosen.get(name):
+                query[name] = chosen[name].pk
+        if chosen.get("label") is not None:
+            query["label"] = chosen["label"]
+        for name in (name for pair in self.MORE_PAIRS for name in pair):
+            if chosen.get(name):
+                query[name] = chosen[name].isoformat()
+        if chosen.get("saved_filter"):
+            query |= saved_as_query(chosen["saved_filter"])
         return query
 
 

@@ -19,7 +19,7 @@ from runs.models import Run
 
 PAGE_SIZE = 20
 SAMPLES_SHOWN = 24
-EXAMPLES = 6
+EXAMPLES = 12
 GROUPS = [("Category", "category"), ("Source", "source")]
 
 
@@ -35,7 +35,7 @@ def datasets(request: HttpRequest) -> HttpResponse:
         return freeze(request)
     if request.htmx and "now" in request.GET:
         return now(request)
-    context = listed(request, FreezeForm(initial={"name": newest_name()}))
+    context = listed(request, FreezeForm(initial={"name": newest_name()}, user=request.user))
     return render(request, "datasets_app/datasets.html#rows" if request.htmx else "datasets_app/datasets.html", context)
 
 
@@ -57,7 +57,7 @@ def now(request: HttpRequest) -> HttpResponse:
 
 def freeze(request: HttpRequest) -> HttpResponse:
     """htmx posts the form while it is filled in, and gets back what it would freeze."""
-    form = FreezeForm(request.POST)
+    form = FreezeForm(request.POST, user=request.user)
     if request.htmx:
         context = preview_of(form) if form.is_valid() else {"form": form}
         return render(request, "datasets_app/datasets.html#preview", context)

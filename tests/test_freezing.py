@@ -304,6 +304,34 @@ class TestThePreview:
         assert _within(5, lambda: Run.objects.count()) == 0
 
 
+@pytest.mark.django_db
+class TestThePage:
+    """Every condition can be chosen there, and is shown as it counts before anybody freezes."""
+
+    def test_a_saved_filter_and_more_conditions_become_the_query(self, client, people):
+        labelled(6)
+        client.force_login(people["max"])
+        saved = SavedFilter.objects.create(owner=people["rita"], name="Spaces", query={"label": "1"}, is_shared=True)
+        hidden = SavedFilter.objects.create(owner=people["rita"], name="Hers", query={"label": "2"})
+        page = client.get("/datasets/").content.decode()
+        assert "Spaces" in page and "Hers" not in page
+        data = {"name": "ads", "saved_filter": saved.pk, "min_confidence": "80", "labelled_from": "", "source": "test"}
+        shown = client.post("/datasets/", data, headers={"HX-Request": "true"}).content.decode()
+        assert ">1</strong>" in shown and " train" in shown and " validation" in shown
+        assert client.post("/datasets/", data).status_code == 302
+        assert Run.objects.get(kind="freeze").params["query"] == {
+            "label_filter": {"label": "1"}, "label_filter_name": "Spaces", "min_confidence": 0.8, "source": "test",
+        }  # fmt: skip
+        refused = client.post("/datasets/", {"name": "ads", "saved_filter": hidden.pk})
+        assert refused.status_code == 422
+
+    def test_dates_that_end_before_they_begin_come_back_at_their_field(self, client, people):
+        client.force_login(people["max"])
+        data = {"name": "ads", "created_from": "2026-02-01", "created_to": "2026-01-01"}
+        response = client.post("/datasets/", data)
+        assert response.status_code == 422 and "It ends before it begins." in response.content.decode()
+
+
 @pytest.mark.django_db(transaction=True)
 class TestTheHoldout:
     def test_active_learning_and_versions_have_the_same_one(self):
