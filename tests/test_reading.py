@@ -487,3 +487,50 @@ def names_in(version):
     """The names of the classes, as anyone finds them in a shard."""
     metadata = pq.read_schema(next((version / "data").glob("*.parquet"))).metadata
     return json.loads(metadata[b"huggingface"])["info"]["features"]["label"]["names"]
+
+
+class TestBatchesFromWorkers:
+    """Memory that batches come in is used again, but never while somebody looks at it."""
+
+    def test_batches_that_are_kept_stay_what_they_were(self, version, rows):
+        torch = pytest.importorskip("torch")
+        from adproof.shards.torch_data import collate
+
+        stream = adproof.shards.open(version).stream("train", ["sample_id", "generated_image", "depth_map", "seed"], seed=1)
+        loader = torch.utils.data.DataLoader(stream, batch_size=8, num_workers=2, collate_fn=collate, persistent_workers=True)
+        for epoch in range(3):
+            stream.set_epoch(epoch)
+            kept = []
+            for number, batch in enumerate(loader):  # some whole, some by a view only, some not at all
+                if number % 3 == 0:
+                    kept.append((batch["sample_id"], batch["depth_map"]))
+                elif number % 3 == 1:
+                    kept.append((batch["sample_id"][2:3], batch["depth_map"][2:][:1]))
+            for names, depth in kept:
+                for name, found in zip(names, depth, strict=True):
+                    stored = rows[int(name[1:])].depth_map.bytes
+                    assert (found.numpy() == np.asarray(Image.open(io.BytesIO(stored)))).all()
+
+    def test_a_piece_is_used_again_when_nobody_looks_at_it(self, monkeypatch):
+        pytest.importorskip("torch")
+        from adproof.shards import batches
+
+        monkeypatch.setattr(batches, "get_worker_info", lambda: object())
+        monkeypatch.setattr(batches, "_MEMORY", batches._Memory())
+        rows = [{"picture": np.full((9, 9), n, np.uint8), "n": n, "text": "a"} for n in range(4)]
+
+        def arrive():
+            make, parts = batches.collate(rows).__reduce__()
+            return make(*parts)
+
+        first = arrive()
+        second = arrive()
+        assert len(batches._MEMORY.pieces) == 2 and first["n"].tolist() == [0, 1, 2, 3] and first["text"] == ["a"] * 4
+        view = first["picture"][1:]
+        del first, second
+        third = arrive()
+        assert len(batches._MEMORY.pieces) == 2 and (view[0] == 1).all()
+        rows[1]["picture"] = np.full((9, 9), 77, np.uint8)
+        fourth = arrive()
+        assert len(batches._MEMORY.pieces) == 3 and (view[0] == 1).all() and (fourth["picture"][1] == 77).all()
+        del third

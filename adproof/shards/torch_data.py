@@ -3,7 +3,7 @@ already.)"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,10 @@ import torch
 import torch.distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
+from adproof.shards.batches import collate
 from adproof.shards.reading import Rows
+
+__all__ = ["RowStream", "collate"]
 
 Row = dict[str, Any]
 
@@ -75,34 +78,3 @@ class RowStream(IterableDataset[Row]):
             whole_groups=self.n_ranks == 1,
         )
         return rows if self.transform is None else map(self.transform, rows)
-
-
-def collate(rows: Sequence[Row]) -> dict[str, Any]:
-    """Rows as a batch, for DataLoader(collate_fn=collate): numbers and pictures of one size become tensors.
-
-    What cannot be one (texts, times, annotations, pictures of several sizes, columns with a missing value) stays a
-    list. In a worker the tensors are in shared memory from the start.
-    """
-    return {name: _joined([row[name] for row in rows]) for name in rows[0]}
-
-
-def _joined(cells: list[Any]) -> Any:
-    first = cells[0]
-    if isinstance(first, np.ndarray):
-        if any(not isinstance(cell, np.ndarray) or cell.shape != first.shape or cell.dtype != first.dtype for cell in cells):
-            return cells
-        joined = _empty((len(cells), *first.shape), torch.from_numpy(np.empty(0, first.dtype)).dtype)
-        np.stack(cells, out=joined.numpy())
-        return joined
-    if all(isinstance(cell, int | float) for cell in cells):
-        return torch.tensor(cells)
-    if isinstance(first, list) and first and all(
-        isinstance(cell, list) and len(cell) == len(first) and all(isinstance(x, float) for x in cell) for cell in cells
-    ):
-        return torch.tensor(cells)
-    return cells
-
-
-def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    empty = torch.empty(shape, dtype=dtype)
-    return empty if get_worker_info() is None else empty.share_memory_()  # type: ignore[no-untyped-call]
