@@ -36,6 +36,7 @@ from adproof.shards.reading import decode_picture
 from adproof.shards.schema import IMAGE_COLUMNS, Picture, SampleRow
 from adproof.shards.torch_data import collate
 from adproof.shards.writer import write_version
+from bench import _cpu
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SCENES = 24  # drawing takes longer than all the rest: further pictures are these with other colours
@@ -69,15 +70,15 @@ def _png(pixels: np.ndarray, name: str) -> Picture:
 
 def decode_all(pictures: Sequence[bytes], start: Any, done: Any) -> None:
     """A process of the yardstick."""
-    torch.set_num_threads(1)
     start.wait()
+    before = sum(os.times()[:2])
     for content in pictures:
         decode_picture(content)
-    done.put(os.times()[0] + os.times()[1])
+    done.put(sum(os.times()[:2]) - before)
 
 
-def raw_pass(shares: Sequence[Sequence[bytes]]) -> float:
-    """Seconds, from the moment that all processes are ready."""
+def raw_pass(shares: Sequence[Sequence[bytes]]) -> tuple[float, float]:
+    """Seconds, from the moment that all processes are ready; and the CPU seconds that they took."""
     context = multiprocessing.get_context("fork")
     start, done = context.Barrier(len(shares) + 1), context.Queue()
     processes = [context.Process(target=decode_all, args=(share, start, done)) for share in shares]
@@ -85,12 +86,11 @@ def raw_pass(shares: Sequence[Sequence[bytes]]) -> float:
         process.start()
     start.wait()
     started = time.perf_counter()
-    for _ in processes:
-        done.get()
+    cpu = sum(done.get() for _ in processes)
     seconds = time.perf_counter() - started
     for process in processes:
         process.join()
-    return seconds
+    return seconds, cpu
 
 
 def random_rows(path: Path, n: int) -> tuple[float, float]:
@@ -152,13 +152,15 @@ def report(args: argparse.Namespace, path: Path, pictures: list[bytes], n_bytes:
         stream, batch_size=args.batch, num_workers=args.workers, collate_fn=collate, persistent_workers=True,
     )
     list(loader)  # workers are there, the file is in the page cache: as in the second pass of a training
-    raw, ours = [], []
+    raw, ours, cpu_ratios = [], [], []
     for turn in range(args.turns):
-        raw.append(raw_pass(shares))
+        seconds, raw_cpu = raw_pass(shares)
+        raw.append(seconds)
         stream.set_epoch(turn)
-        started = time.perf_counter()
+        started, before = time.perf_counter(), _cpu.of_trees(os.getpid())
         n_rows = sum(len(batch["label"]) for batch in loader)
         ours.append(time.perf_counter() - started)
+        cpu_ratios.append(raw_cpu / (_cpu.of_trees(os.getpid()) - before))
         assert n_rows == args.rows
     ratio = statistics.median(r / o for r, o in zip(raw, ours, strict=True))
     del loader
@@ -170,7 +172,8 @@ def report(args: argparse.Namespace, path: Path, pictures: list[bytes], n_bytes:
     for name, seconds in (("raw decoding from memory", raw), ("torch dataset from files, in batches", ours)):
         middle = statistics.median(seconds)
         print(f"{name:44}{args.rows / middle:9.1f}{n_bytes / 1e6 / middle:8.1f}")
-    print(f"turns, ratio: {', '.join(f'{r / o:.2f}' for r, o in zip(raw, ours, strict=True))}")
+    print(f"turns, ratio: {', '.join(f'{r / o:.2f}' for r, o in zip(raw, ours, strict=True))};"
+          f" of CPU seconds: {', '.join(f'{one:.2f}' for one in cpu_ratios)}")
     print(f"one random row, four pictures decoded: {random_ms:.1f} ms, {share:.2%} of its shard read;"
           f" from path to row {opened_ms:.1f} ms")
     print(json.dumps({
@@ -178,6 +181,7 @@ def report(args: argparse.Namespace, path: Path, pictures: list[bytes], n_bytes:
         "raw_rows_per_s": round(args.rows / statistics.median(raw), 1),
         "rows_per_s": round(args.rows / statistics.median(ours), 1),
         "ratio_to_raw_decode": round(ratio, 3),
+        "ratio_to_raw_decode_cpu": round(statistics.median(cpu_ratios), 3),
         "random_row_ms": round(random_ms, 2),
         "bytes_read_ratio": round(share, 5),
         "load": round(os.getloadavg()[0], 1),

@@ -1,4 +1,4 @@
-"""Freeze, write, verify and list dataset versions from the shell."""
+"""Freeze, write, verify, query and list dataset versions from the shell."""
 
 import json
 import os
@@ -13,6 +13,7 @@ from django.db import connection
 
 from adproof.shards.verify import verify
 from adproof.shards.writer import Progress, write_version
+from datasets_app import querying
 from datasets_app.actions import CannotFreeze, start_freeze
 from datasets_app.importing import command as importing
 from datasets_app.models import DatasetVersion
@@ -23,7 +24,7 @@ from runs.models import Run
 
 
 class Command(BaseCommand):
-    help = "dataset freeze NAME | write NAME/vN | verify NAME/vN | import KIND PATH | list"
+    help = "dataset freeze NAME | write NAME/vN | verify NAME/vN | import KIND PATH | query NAME/vN SQL | list"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
@@ -41,11 +42,15 @@ class Command(BaseCommand):
         check.add_argument("version", help="such as ads/v3")
         check.add_argument("--pictures", action="store_true", help="hash every picture too, and check the digest")
         importing.add_arguments(verbs)
+        querying.add_arguments(verbs)
         verbs.add_parser("list", help="all versions, newest first")
 
     def handle(self, *args: Any, verb: str, **options: Any) -> None:
         if verb == "import":
             importing.import_it(options, self.stdout.write)
+            return
+        if verb == "query":
+            querying.answer(named(options["version"]), options, self.stdout, self.stderr.write)
             return
         {"freeze": self.freeze, "write": self.write, "verify": self.verify, "list": self.list}[verb](options)
 
