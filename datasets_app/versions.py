@@ -115,9 +115,9 @@ def snippet(version: DatasetVersion) -> str:
     lines += [
         "",
         "# without the datasets library",
-        "from adproof.shards.reading import open_version",
+        "import adproof.shards",
         "",
-        f'rows = open_version("{version.uri}").rows("{found[0] if found else SPLITS[0]}")',
+        f'rows = adproof.shards.open("{version.uri}").rows("{found[0] if found else SPLITS[0]}")',
         'rows[0]["generated_image"].shape',
     ]
     return "\n".join(lines)
