@@ -32,7 +32,7 @@ PLACES = {
     "quality/": "=annotators", "quality/annotators/": "first_person", "quality/annotators/<int:pk>/": "=pace",
     "review/": "disputed", "grid/": "snapshot", "datasets/": "version", "checkpoints/": "checkpoint",
     "training/": "training", "rounds/": "round", "runs/": "run", "api/v1/desk/pictures/": "sha256",
-    "datasets/<int:pk>/compare/": "older", "datasets/<int:pk>/inspect/": "=labels",
+    "datasets/<int:pk>/compare/": "older", "datasets/<int:pk>/inspect/": "=labels", "datasets/signed/": "=none",
     "api/v1/datasets/": "version", "api/v1/datasets/<int:version>/compare/": "older",
 }  # fmt: skip
 PARTS = re.compile(r'hx-get="([^"]+)"')

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from datasets_app import compare_views, inspect_views, views
+from datasets_app import compare_views, download_views, inspect_views, views
 
 urlpatterns = [
     path("", views.datasets, name="datasets"),
@@ -8,6 +8,8 @@ urlpatterns = [
     path("<int:pk>/verify/", views.dataset_verify, name="dataset_verify"),
     path("<int:pk>/write/", views.dataset_write, name="dataset_write"),
     path("<int:pk>/download/", views.dataset_download, name="dataset_download"),
+    path("<int:pk>/link/", download_views.dataset_link, name="dataset_link"),
+    path("signed/<str:token>/", download_views.dataset_signed, name="dataset_signed"),
     path("<int:pk>/compare/", compare_views.choose, name="dataset_compare_choose"),
     path("<int:pk>/compare/<int:other>/", compare_views.compared, name="dataset_compare"),
     path("<int:pk>/compare/<int:other>/start/", compare_views.compare_start, name="dataset_compare_start"),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from runs.actions import requeue, send, worker_lost
-from runs.context import BadInput, RunContext
+from runs.context import BadInput, RunContext, StopRequested
 from runs.kinds import kind_of
 from runs.models import Run, settle_parent
 
@@ -52,8 +52,9 @@ def work_in_parts(
         for part_id, fence in Run.objects.lapsed().filter(parent=ctx.run).values_list("pk", "fence"):
             worker_lost(part_id, fence, "its worker was not heard of any more")
         time.sleep(POLL_S)
-    ctx.stop_if_asked()
     if ctx.run.parts.exclude(state=Run.State.SUCCEEDED).exists():
+        if Run.objects.filter(pk=ctx.run.pk, stop_requested=True).exists():
+            raise StopRequested
         raise PartFailed("One of its parts was stopped: resume the run to do it.")
     settle_parent(ctx.run.pk)
     return list(ctx.run.parts.order_by("pk").values_list("result", flat=True))

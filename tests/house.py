@@ -95,6 +95,7 @@ class House:
             "review/": self.disputed.candidate_id,
             "grid/": self.snapshot.pk,
             "datasets/": self.version.pk,
+            "datasets/signed/": "a-link-that-is-none",
             "api/v1/datasets/": self.version.pk,
             "api/v1/datasets/<int:version>/compare/": self.older_version.pk,
             "datasets/<int:pk>/compare/": self.older_version.pk,

@@ -86,6 +86,8 @@ dataset               freeze_datasets  GET
 dataset_verify        freeze_datasets  POST
 dataset_write         freeze_datasets  POST
 dataset_download      freeze_datasets  GET
+dataset_link          freeze_datasets  GET
+dataset_signed        anybody          GET
 dataset_compare_choose freeze_datasets GET
 dataset_compare       freeze_datasets  GET
 dataset_compare_start freeze_datasets  POST
@@ -285,7 +287,7 @@ def wrong_for(person, row, method, response, text):
         return "refused"
     if row.owner not in ("", person.username):
         return "" if status in NOT_THEIRS else "gives what is another's"
-    if row.name in SAYS_WHY and method == "POST" or row.name == "dataset_download":
+    if row.name in SAYS_WHY and method == "POST" or row.name in ("dataset_download", "dataset_signed", "datasets-zip"):
         return "" if status in (200, 302, 400, 404, 422) else "no sentence"
     return "" if status in (200, 302) else "does not work"
 
