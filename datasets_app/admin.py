@@ -3,7 +3,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from accounts.staff_admin import StaffAdmin
-from datasets_app.models import DatasetVersion, VersionRow
+from datasets_app.models import DatasetVersion, ProductSplit, VersionRow
 
 
 @admin.register(DatasetVersion)
@@ -29,3 +29,14 @@ class VersionRowAdmin(StaffAdmin):
     list_select_related = ["version"]
     raw_id_fields = ["version", "candidate"]
     search_fields = ["=candidate__id"]
+
+
+@admin.register(ProductSplit)
+class ProductSplitAdmin(StaffAdmin):
+    """Given once, never changed (product_splits.py)."""
+
+    see = "freeze_datasets"
+    list_display = ["id", "name", "product_id", "split", "decided_by_id", "created_at"]
+    list_filter = ["split"]
+    raw_id_fields = ["product", "decided_by"]
+    search_fields = ["=product__id", "product__sku"]

@@ -1,5 +1,6 @@
 """A freeze is one moment: chosen by a checked filter, digests as the files will have them, one version however often it is tried."""
 
+import importlib
 import json
 import threading
 import uuid
@@ -26,7 +27,7 @@ from datasets_app.actions import (
     selected,
     start_freeze,
 )
-from datasets_app.models import DatasetVersion, ProductSplit
+from datasets_app.models import DatasetVersion, ProductSplit, VersionRow
 from datasets_app.product_splits import HOLDOUT, give_splits, splits
 from runs.models import Run
 from tests import build
@@ -381,3 +382,42 @@ def test_a_product_never_changes_split_whatever_becomes_of_the_shares():
     give_splits("other")
     other = dict(ProductSplit.objects.filter(name="other").values_list("product_id", "split"))
     assert len(other) == 60 and other != after, "each dataset has its own salt"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_who_give_splits_at_once_give_each_product_one():
+    for number in range(30):
+        build.product(number)
+    errors = []
+
+    def work():
+        try:
+            give_splits("ads")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test must see it
+            errors.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == [] and ProductSplit.objects.count() == 30
+
+
+@pytest.mark.django_db
+def test_products_of_versions_from_before_there_was_a_table_keep_their_split():
+    keep = importlib.import_module("datasets_app.migrations.0002_product_splits").KEEP
+    first, second = build.candidate(0), build.candidate(1)
+    for number, rows in enumerate([[(first, "test")], [(first, "test"), (second, "train")]], start=1):
+        old = DatasetVersion.objects.create(name="ads", number=number, salt="ads", digest="d" * 64, row_count=1)
+        for candidate, split in rows:
+            VersionRow.objects.create(
+                version=old, candidate=candidate, label=0, split=split, posterior=[], agreement=1, annotation_count=1,
+                row_digest="0" * 64,
+            )  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(keep)
+    give_splits("ads", [0, 1, 0])
+    assert splits("ads", [first.product_id, second.product_id]) == {first.product_id: "test", second.product_id: "train"}
