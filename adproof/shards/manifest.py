@@ -50,8 +50,11 @@ class VersionInfo:
             "created_at": self.created_at.isoformat(), "query": dict(self.query), "limits": list(self.limits),
             "leak_check": dict(self.leak_check),
         }
+        # Versions from before these are written again as they were.
         if self.variant == FULL:
             del content["variant"]
+        if not self.leak_check:
+            del content["leak_check"]
         return content
 
 
