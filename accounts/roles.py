@@ -24,6 +24,7 @@ ABILITIES: dict[str, frozenset[str]] = {
     "edit_products": frozenset({"manager", "operator"}),
     "generate": frozenset({"manager", "ml", "operator"}),
     "manage_tasks": frozenset({"manager", "operator"}),
+    "import_data": frozenset({"manager", "operator"}),
     "freeze_datasets": frozenset({"manager", "ml", "operator"}),
     "train": frozenset({"ml", "operator"}),
     "promote": frozenset({"ml", "operator"}),

@@ -1,9 +1,13 @@
 from django.urls import path
 
 from datasets_app import compare_views, download_views, inspect_views, views
+from datasets_app.importing import views as import_views
 
 urlpatterns = [
     path("", views.datasets, name="datasets"),
+    path("import/", import_views.imports, name="imports"),
+    path("import/<int:pk>/", import_views.one, name="import"),
+    path("import/<int:pk>/start/", import_views.start_it, name="import_start"),
     path("<int:pk>/", views.dataset, name="dataset"),
     path("<int:pk>/verify/", views.dataset_verify, name="dataset_verify"),
     path("<int:pk>/write/", views.dataset_write, name="dataset_write"),

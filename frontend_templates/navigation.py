@@ -63,7 +63,15 @@ SECTIONS: list[tuple[Place, list[Place]]] = [
             "freeze_datasets",
             ("dataset", "dataset_compare", "dataset_lineage", "dataset_inspect", "dataset_card", "label_errors"),
         ),
-        [],
+        [
+            Place(
+                "Versions",
+                "datasets",
+                "freeze_datasets",
+                ("dataset", "dataset_compare", "dataset_lineage", "dataset_inspect", "dataset_card", "label_errors"),
+            ),
+            Place("Import", "imports", "import_data", ("import",)),
+        ],
     ),
     (
         Place("Training", "trainings", "train"),

@@ -70,6 +70,7 @@ class House:
         self._train()
         self._review()
         self._compare()
+        self._look_at_import()
         self.rows = {
             "login/demo/": "alice",
             "pictures/": self.candidate.image_sha256,
@@ -99,12 +100,30 @@ class House:
             "api/v1/datasets/": self.version.pk,
             "api/v1/datasets/<int:version>/compare/": self.older_version.pk,
             "datasets/<int:pk>/compare/": self.older_version.pk,
+            "datasets/import/": self.look.pk,
+            "api/v1/datasets/import/": self.look.pk,
             "datasets/<int:pk>/inspect/": "labels",
             "checkpoints/": self.checkpoint.pk,
             "training/": self.training.pk,
             "rounds/": self.round.number,
             "runs/": self.run.pk,
         }
+
+    def _look_at_import(self):
+        """A dry run that has ended, with something of everything."""
+        from datasets_app.importing.order import KIND, Order
+
+        tally = {
+            "counts": {"products_new": 12, "candidates_new": 1_058_230, "labels_new": 900_000, "products_unsuitable": 3},
+            "left_out": {"picture can't be read": 2, "two labels": 1},
+            "examples": {"picture can't be read": [f"TrainSet-3.zip/{WORDS}.png: This file is empty."], "two labels": ["x"]},
+            "notes": ["label.txt is separated by tabs, no header; image in column 1, label in column 2."],
+        }
+        rows = [{"raw": "Space Mismatch", "label": "space_mismatch", "count": 9}, {"raw": "Unsuitable", "label": "unsuitable", "count": 3}]
+        self.look = Run.objects.create(
+            kind=KIND, title="Look at RF1M: rf1m", state="succeeded", created_by=self.people["olga"],
+            params={"order": Order(kind="rf1m", path="/", source="rf1m").as_json()}, result={"tally": tally, "label_rows": rows},
+        )  # fmt: skip
 
     def path(self, endpoint, **others):
         """Its address, with the id of a real row in each place (or what `others` says by the parameter's name)."""

@@ -83,6 +83,12 @@ grid-new              review           GET POST
 grid                  review           GET own=olga
 datasets              freeze_datasets  GET POST
 dataset               freeze_datasets  GET
+imports               import_data      GET POST
+import                import_data      GET
+import_start          import_data      POST
+api-imports           import_data      GET POST
+api-import            import_data      GET
+api-import-start      import_data      POST
 dataset_verify        freeze_datasets  POST
 dataset_write         freeze_datasets  POST
 dataset_download      freeze_datasets  GET

@@ -167,11 +167,13 @@ def _save(
                 if done > rules.max_bytes:
                     raise too_large
                 if time.monotonic() > until:
-                    raise BadImport(f"The download took longer than {rules.seconds:,.0f} s: copy the file by other means.")
+                    break
                 file.write(piece)
                 tell(done, total)
             file.flush()
             os.fsync(file.fileno())
+        if time.monotonic() > until:  # then its end may only be where we cut it off
+            raise BadImport(f"The download took longer than {rules.seconds:,.0f} s: copy the file by other means.")
         if done < total:
             raise BadImport(f"The download ended after {done:,} of {total:,} bytes: try again.")
         draft.replace(place)

@@ -20,6 +20,7 @@ class LabelMap:
 
     given: Mapping[str, Meaning] = field(default_factory=dict)
     met: Counter[str] = field(default_factory=Counter)
+    _seen: dict[str, Meaning | None] = field(default_factory=dict)
 
     def meaning(self, raw: object) -> Meaning:
         """What a raw value means, counted. Raises ValueError with what to do."""
@@ -33,6 +34,15 @@ class LabelMap:
 
     def look(self, raw: object) -> Meaning | None:
         """As `meaning`, without counting; None for what is not known. A bare number means nothing by itself."""
+        if not isinstance(raw, str):
+            return self._look(raw)
+        if raw not in self._seen:
+            if len(self._seen) > 1000:
+                self._seen.clear()
+            self._seen[raw] = self._look(raw)
+        return self._seen[raw]
+
+    def _look(self, raw: object) -> Meaning | None:
         text = str(raw).strip().lower()
         if text in self.given:
             return self.given[text]

@@ -109,8 +109,8 @@ class LabelRows:
 
 
 _LABELLED = (
-    "SELECT DISTINCT a.candidate_id FROM annotation_annotation a JOIN accounts_user u ON u.id = a.annotator_id"
-    " WHERE a.candidate_id = ANY(%s) AND u.username = %s"
+    "SELECT c FROM unnest(%s::bigint[]) c CROSS JOIN LATERAL (SELECT 1 FROM annotation_annotation a"
+    " JOIN accounts_user u ON u.id = a.annotator_id WHERE a.candidate_id = c AND u.username = %s LIMIT 1) x"
 )
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.db import connection
 
+from adproof.labels import N_LABELS
 from annotation.consensus import IMPORTED
 from annotation.models import Project
 
@@ -53,8 +55,11 @@ def project_of(source: str) -> Project:
     )[0]
 
 
+_SURE = [tuple(float(number == label) for number in range(N_LABELS)) for label in range(N_LABELS)]
+
+
 def one_vote(candidate: int, label: int) -> Says:
-    return Says(candidate, label, [float(number == label) for number in range(5)], 1, 1.0)
+    return Says(candidate, label, _SURE[label], 1, 1.0)
 
 
 def store(project: Project, answers: Sequence[Answer], says: Sequence[Says]) -> Stored:
@@ -72,7 +77,7 @@ def store(project: Project, answers: Sequence[Answer], says: Sequence[Says]) -> 
         tasks = _pairs(cursor, project, wanted)
         known: set[tuple[int, int]] = set()
         if tasks:
-            cursor.execute(_KNOWN, [list(tasks), project.pk])
+            cursor.execute(_KNOWN, [list(tasks), list(tasks.values())])
             known = set(cursor.fetchall())
         answers = [row for row in answers if (row.candidate, row.annotator) not in known]
         with _references_checked(cursor):
@@ -88,9 +93,15 @@ def store(project: Project, answers: Sequence[Answer], says: Sequence[Says]) -> 
 
 
 _LOCK = 0x1A9027
+# Each row by a walk of its candidate's index: OFFSET 0 keeps the subquery one, and "+ 0" keeps the planner from walking all
+# tasks of a project of which its statistics say that it has none.
+_TASKS_OF = (
+    "SELECT c, t.id FROM unnest(%s::bigint[]) c CROSS JOIN LATERAL"
+    " (SELECT id FROM annotation_task WHERE candidate_id = c AND project_id + 0 = %s OFFSET 0) t"
+)
 _KNOWN = (
-    "SELECT a.candidate_id, a.annotator_id FROM annotation_annotation a JOIN annotation_task t ON t.id = a.task_id"
-    " WHERE a.candidate_id = ANY(%s) AND t.project_id = %s"
+    "SELECT c, a.annotator_id FROM unnest(%s::bigint[], %s::bigint[]) AS k (c, task) CROSS JOIN LATERAL"
+    " (SELECT annotator_id FROM annotation_annotation WHERE candidate_id = c AND task_id = task OFFSET 0) a"
 )
 _TASK = "id, project_id, candidate_id, overlap, priority, tie, reason, round_number, is_gold, is_open, created_at"
 _ANNOTATION = (
@@ -107,8 +118,7 @@ def _hold(cursor: Any, table: str, ids: list[int]) -> None:
 
 def _pairs(cursor: Any, project: Project, candidates: list[int]) -> dict[int, int]:
     """candidate -> its task in this project."""
-    statement = "SELECT candidate_id, id FROM annotation_task WHERE project_id = %s AND candidate_id = ANY(%s)"
-    cursor.execute(statement, [project.pk, candidates])
+    cursor.execute(_TASKS_OF, [candidates, project.pk])
     return dict(cursor.fetchall())
 
 
@@ -161,7 +171,7 @@ def _add_consensus(cursor: Any, says: Sequence[Says]) -> set[int]:
     )
     cursor.execute("TRUNCATE import_says")
     _copy(cursor, "import_says", "candidate_id, label, posterior, votes, agreement", (
-        f"{row.candidate}\t{row.label}\t[{', '.join(map(repr, row.posterior))}]\t{row.count}\t{row.agreement}\n"
+        f"{row.candidate}\t{row.label}\t{_as_json(tuple(row.posterior))}\t{row.count}\t{row.agreement}\n"
         for row in says
     ))  # fmt: skip
     cursor.execute(
@@ -171,6 +181,11 @@ def _add_consensus(cursor: Any, says: Sequence[Says]) -> set[int]:
         [IMPORTED],
     )
     return {candidate for (candidate,) in cursor.fetchall()}
+
+
+@lru_cache(maxsize=1024)
+def _as_json(posterior: tuple[float, ...]) -> str:
+    return f"[{', '.join(map(repr, posterior))}]"
 
 
 def _copy(cursor: Any, table: str, columns: str, lines: Iterable[str]) -> None:
