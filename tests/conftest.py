@@ -27,6 +27,7 @@ def own_data_folders(settings, tmp_path):
     settings.CHECKPOINTS_DIR = tmp_path / "checkpoints"
     settings.VERSIONS_DIR = tmp_path / "versions"
     settings.RUN_LOGS_DIR = tmp_path / "logs"
+    settings.IMPORT_DIR = tmp_path / "imports"
     blobs.cache_clear()
     yield
     blobs.cache_clear()

@@ -7,7 +7,9 @@ import re
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
+from django.conf import settings
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
@@ -113,6 +115,7 @@ class House:
         """A dry run that has ended, with something of everything."""
         from datasets_app.importing.order import KIND, Order
 
+        (Path(settings.IMPORT_DIR) / "RF1M").mkdir(parents=True, exist_ok=True)
         tally = {
             "counts": {"products_new": 12, "candidates_new": 1_058_230, "labels_new": 900_000, "products_unsuitable": 3},
             "left_out": {"picture can't be read": 2, "two labels": 1},

@@ -113,7 +113,7 @@ class TestApi:
     def test_look_import_and_ask(self, manager, settings):
         import_files.rf1m(settings.IMPORT_DIR / "rf1m", 6)
         answer = self.post(manager, kind="rf1m", path="rf1m", source="rf1m")
-        assert answer.status_code == 202 and answer.json()["dry_run"]
+        assert answer.status_code == 200 and answer.json()["dry_run"]
         number = answer.json()["run"]
         assert self.post(manager, f"/{number}/start").status_code == 400
         do(Run.objects.get(pk=number))

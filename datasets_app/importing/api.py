@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import api_view, permission_classes
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.roles import may
 from adproof.imports.problems import BadImport
-from annotation.serializers import RefusedOut, Strict
+from annotation.serializers import Strict
 from datasets_app.importing.order import KIND, KINDS, Order, start, start_looked_at
 from datasets_app.importing.shown import shown
 from runs.models import Run
 
 LISTED = 50
-_REFUSED = OpenApiResponse(RefusedOut, description="It can't be imported; `detail` says why.")
 
 
 class MayImport(BasePermission):
@@ -41,6 +39,10 @@ class ImportIn(Strict):
     labels = serializers.CharField(required=False, max_length=4000, help_text="0=available, 1=unsuitable, ...")
     cuts_out = serializers.BooleanField(required=False, default=True)
     dry_run = serializers.BooleanField(required=False, default=True)
+
+
+class Nothing(Strict):
+    """A body without a field."""
 
 
 class CountOut(serializers.Serializer):
@@ -79,6 +81,13 @@ class ImportOut(serializers.Serializer):
     notes = serializers.ListField(child=serializers.CharField())
 
 
+def _found(run: int) -> Run:
+    found = Run.objects.filter(kind=KIND, pk=run).first() if run < 2**63 else None
+    if found is None:
+        raise NotFound("There is no such import.")
+    return found
+
+
 def _out(run: Run) -> dict[str, Any]:
     table = shown(run)
     del table["writes"]
@@ -96,7 +105,7 @@ def _out(run: Run) -> dict[str, Any]:
     operation_id="imports_list",
 )
 @extend_schema(
-    methods=["POST"], tags=["datasets"], summary="Import", request=ImportIn, responses={202: ImportOut, 400: _REFUSED},
+    methods=["POST"], tags=["datasets"], summary="Import", request=ImportIn, responses=ImportOut,
     description="Starts a run: a dry run unless `dry_run` is false. Ask for it by its number until its `state` is final.",
     examples=[OpenApiExample("RF1M", value={"kind": "rf1m", "path": "RF1M", "source": "rf1m"}, request_only=True)],
     operation_id="imports_start",
@@ -113,27 +122,28 @@ def imports(request: Request) -> Response:
         run = start(Order(**{**values, "source": values.get("source") or values["kind"]}), user=request.user)
     except BadImport as problem:
         raise ValidationError({"detail": str(problem)}) from problem
-    return Response(_out(run), status=202)
+    return Response(_out(run))
 
 
 @extend_schema(tags=["datasets"], summary="One import", responses=ImportOut)
 @api_view(["GET"])
 @permission_classes([MayImport])
-def one(request: Request, pk: int) -> Response:
-    return Response(_out(get_object_or_404(Run, kind=KIND, pk=pk)))
+def one(request: Request, run: int) -> Response:
+    return Response(_out(_found(run)))
 
 
 @extend_schema(
     tags=["datasets"],
     summary="Import what a dry run has shown",
     request=None,
-    responses={202: ImportOut, 400: _REFUSED},
+    responses=ImportOut,
 )
 @api_view(["POST"])
 @permission_classes([MayImport])
-def start_it(request: Request, pk: int) -> Response:
+def start_it(request: Request, run: int) -> Response:
+    Nothing(data=request.data).is_valid(raise_exception=True)
     try:
-        run = start_looked_at(get_object_or_404(Run, kind=KIND, pk=pk), user=request.user)
+        made = start_looked_at(_found(run), user=request.user)
     except BadImport as problem:
         raise ValidationError({"detail": str(problem)}) from problem
-    return Response(_out(run), status=202)
+    return Response(_out(made))

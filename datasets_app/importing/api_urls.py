@@ -4,6 +4,6 @@ from datasets_app.importing import api
 
 urlpatterns = [
     path("", api.imports, name="api-imports"),
-    path("/<int:pk>", api.one, name="api-import"),
-    path("/<int:pk>/start", api.start_it, name="api-import-start"),
+    path("/<int:run>", api.one, name="api-import"),
+    path("/<int:run>/start", api.start_it, name="api-import-start"),
 ]
