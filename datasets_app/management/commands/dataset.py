@@ -13,10 +13,11 @@ from django.db import connection
 
 from adproof.shards.verify import verify
 from adproof.shards.writer import Progress, write_version
-from datasets_app import querying
+from datasets_app import diff_command, querying
 from datasets_app.actions import CannotFreeze, start_freeze
 from datasets_app.importing import command as importing
 from datasets_app.models import DatasetVersion
+from datasets_app.progress_bar import ProgressBar
 from datasets_app.rows import sample_rows
 from datasets_app.tasks import manifest_json
 from datasets_app.writing import folder_of, info, sizes
@@ -24,7 +25,10 @@ from runs.models import Run
 
 
 class Command(BaseCommand):
-    help = "dataset freeze NAME | write NAME/vN | verify NAME/vN | import KIND PATH | query NAME/vN SQL | list"
+    help = (
+        "dataset freeze NAME | write NAME/vN | verify NAME/vN | diff NAME/vN NAME/vM | import KIND PATH"
+        " | query NAME/vN SQL | list"
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
@@ -34,6 +38,9 @@ class Command(BaseCommand):
         freeze.add_argument("--min-agreement", type=float, help="0 to 1")
         freeze.add_argument("--generator", type=int, help="its id")
         freeze.add_argument("--category")
+        freeze.add_argument(
+            "--where", action="append", default=[], metavar="NAME=VALUE", help="any other condition, such as source=shop",
+        )  # fmt: skip
         freeze.add_argument("--queue", action="store_true", help="leave the work to a worker")
         write = verbs.add_parser("write", help="write a frozen version's files, or go on writing them")
         write.add_argument("version", help="such as ads/v3")
@@ -41,6 +48,7 @@ class Command(BaseCommand):
         check = verbs.add_parser("verify", help="compare a version's files with its manifest")
         check.add_argument("version", help="such as ads/v3")
         check.add_argument("--pictures", action="store_true", help="hash every picture too, and check the digest")
+        diff_command.add_arguments(verbs)
         importing.add_arguments(verbs)
         querying.add_arguments(verbs)
         verbs.add_parser("list", help="all versions, newest first")
@@ -52,11 +60,18 @@ class Command(BaseCommand):
         if verb == "query":
             querying.answer(named(options["version"]), options, self.stdout, self.stderr.write)
             return
-        {"freeze": self.freeze, "write": self.write, "verify": self.verify, "list": self.list}[verb](options)
+        verbs = {
+            "freeze": self.freeze,
+            "write": self.write,
+            "verify": self.verify,
+            "diff": self.diff,
+            "list": self.list,
+        }
+        verbs[verb](options)
 
     def freeze(self, options: dict[str, Any]) -> None:
         names = ("min_annotations", "min_agreement", "generator", "category")
-        query = {name: options[name] for name in names if options[name] is not None}
+        query = conditions(options["where"]) | {name: options[name] for name in names if options[name] is not None}
         try:
             run = start_freeze(options["name"], query)
         except CannotFreeze as problem:
@@ -73,15 +88,14 @@ class Command(BaseCommand):
         self.stdout.write(f"{run.result['name']}: {run.result['rows']:,} samples, digest {run.result['digest']}")
 
     def _watch(self, run: Run) -> None:
-        """A line whenever the run's row says something new, until it has ended."""
-        said = ""
+        """How far it is, by its row, until it has ended."""
+        bar = ProgressBar(self.stdout)
         while not run.is_finished:
             time.sleep(0.2)
             run.refresh_from_db()
-            line = f"  {run.stage}: {run.done:,} of {run.total:,} samples" if run.total else f"  {run.stage}"
-            if run.stage and line != said:
-                self.stdout.write(line)
-                said = line
+            if run.stage:
+                bar.tell(run.stage, run.done, run.total)
+        bar.end()
 
     def write(self, options: dict[str, Any]) -> None:
         version = named(options["version"])
@@ -90,13 +104,16 @@ class Command(BaseCommand):
         out = options["to"] or folder_of(version)
         self.stdout.write(f"writing {version}, {version.row_count:,} samples, to {out}")
 
+        bar = ProgressBar(self.stdout)
+
         def tell(progress: Progress) -> None:
-            self.stdout.write(f"  {progress.shard}: {progress.rows:,} of {progress.total_rows:,} samples")
+            bar.tell(progress.shard, progress.rows, progress.total_rows)
 
         try:
             manifest = write_version(sample_rows(version), out, info(version), sizes(version), tell)
         except (ValueError, OSError) as problem:
             raise CommandError(f"{version} is not written: {problem}") from problem
+        bar.end()
         size = sum(file.bytes for file in manifest.files.values())
         if options["to"] is None:
             DatasetVersion.objects.filter(pk=version.pk).update(
@@ -115,6 +132,12 @@ class Command(BaseCommand):
             raise CommandError(f"{len(problems)} problem{'s' * (len(problems) > 1)} in {version.uri}.")
         self.stdout.write(f"{version} is as its manifest says: {version.uri}")
 
+    def diff(self, options: dict[str, Any]) -> None:
+        try:
+            diff_command.diff(named(options["old"]), named(options["new"]), options, self.stdout.write)
+        except ValueError as problem:
+            raise CommandError(str(problem)) from problem
+
     def list(self, options: dict[str, Any]) -> None:
         versions = DatasetVersion.objects.order_by("-pk").defer("manifest")
         for version in versions.iterator():
@@ -124,6 +147,20 @@ class Command(BaseCommand):
             )
         if not versions.exists():
             self.stdout.write("No version yet: manage.py dataset freeze ads")
+
+
+def conditions(words: list[str]) -> dict[str, Any]:
+    """NAME=VALUE as a query has them: numbers, true and false, lists in JSON; the rest is text."""
+    query: dict[str, Any] = {}
+    for word in words:
+        name, mark, value = word.partition("=")
+        if not mark:
+            raise CommandError(f"{word!r} is no condition: write NAME=VALUE, such as source=shop.")
+        try:
+            query[name] = json.loads(value)
+        except ValueError:
+            query[name] = value
+    return query
 
 
 def work_here(run_id: int, fence: int) -> None:
