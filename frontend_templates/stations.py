@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from django.db.models import Exists, OuterRef
 from django.urls import NoReverseMatch, reverse
 from django.utils.http import urlencode
 
@@ -166,8 +167,8 @@ def _tasks_for(user: Any) -> int:
     """Open tasks this person has not had yet, counted up to MANY_TASKS."""
     if not user.may("label"):
         return 0
-    mine = Slot.objects.filter(annotator=user).values("task")
-    open_tasks = Task.objects.open().filter(project__is_paused=False).exclude(pk__in=mine)
+    mine = Slot.objects.filter(annotator=user, task=OuterRef("pk"))
+    open_tasks = Task.objects.open().filter(~Exists(mine), project__is_paused=False)
     return open_tasks.exclude(skips__annotator=user).order_by()[:MANY_TASKS].count()
 
 

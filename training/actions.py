@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Exists, Max, OuterRef
 
 from adproof.acquisition.picking import Picked, pick
 from annotation.actions import Pick, add_tasks
@@ -78,11 +78,11 @@ def open_round(project: Project, *, count: int, strategy: str = "margin", random
     rng = np.random.default_rng(seed)
     checkpoint = promoted()
     give_splits(dataset)  # of new products too, before anybody chooses among them: it is for good
-    taken = Task.objects.filter(project=project).values("candidate")
+    taken = Task.objects.filter(project=project, candidate=OuterRef("pk"))
     pool = list(
         Candidate.objects.perceived()
         .usable()
-        .exclude(pk__in=taken)
+        .filter(~Exists(taken))
         .order_by("-pk")
         .values_list("pk", "product_id", "product__sku")[:POOL_LIMIT]
     )

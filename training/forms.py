@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.db.models import Exists, OuterRef
 
 from adproof.rfnet.config import TrainConfig
 from annotation.models import Project, Task
@@ -161,8 +162,8 @@ class OpenRoundForm(forms.Form):
 
 def pool(project: Project) -> Any:
     """The candidates that a round of this project may pick from."""
-    taken = Task.objects.filter(project=project).values("candidate")
-    return Candidate.objects.perceived().usable().exclude(pk__in=taken)
+    taken = Task.objects.filter(project=project, candidate=OuterRef("pk"))
+    return Candidate.objects.perceived().usable().filter(~Exists(taken))
 
 
 def judged_share_note() -> str:
