@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import weakref
 from collections import Counter
 from pathlib import Path
 
@@ -301,6 +302,18 @@ class TestTheStream:
         plain, mixed = (ids(train.stream(seed=1, buffer=size))[:60] for size in (0, 200))
         groups = [len({int(one[1:]) // 72 for one in found}) for found in (plain, mixed)]
         assert groups[0] < groups[1]
+
+    def test_no_decoded_row_is_kept(self, version):
+        gone = []
+        for row in adproof.shards.open(version).rows("train", ["depth_map"]).stream(seed=1, buffer=500):
+            gone.append(weakref.ref(row["depth_map"]))
+        del row
+        assert len(gone) == 430 and not any(one() is not None for one in gone)
+        alive = 0
+        for row in adproof.shards.open(version).rows("train", ["depth_map"]).stream(seed=1, buffer=500):
+            gone.append(weakref.ref(row["depth_map"]))
+            alive = max(alive, sum(one() is not None for one in gone[-20:]))
+        assert alive <= 2
 
     def test_a_split_without_rows_is_empty(self, large):
         assert list(adproof.shards.open(large).rows("test")) == [] and len(adproof.shards.open(large).rows("test")) == 0

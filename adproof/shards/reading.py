@@ -185,8 +185,8 @@ class Rows:
             del held
         if mixed:
             rng.shuffle(waiting)
-        for row in waiting:
-            yield self._decoded(row)
+        while waiting:  # let go of each: decoded they are many times larger
+            yield self._decoded(waiting.pop())
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_held": None, "_visited": None, "_opened": OrderedDict()}

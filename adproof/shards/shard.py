@@ -41,6 +41,9 @@ class Shard:
 
     def read(self, group: int, columns: Sequence[str]) -> pa.Table:
         """These columns of a row group, and no others."""
+        missing = [name for name in columns if name not in self.columns]
+        if missing:
+            raise ValueError(f"{self.name} has no column {', '.join(missing)}; it has {', '.join(self.columns)}")
         has_pictures = any(name in IMAGE_COLUMNS for name in columns)
         file = self._pictures if has_pictures else self._text
         try:
