@@ -20,6 +20,8 @@ from adproof.rfnet.preprocess import RFNetSample, decode_rgb, found_scale, is_pl
 from adproof.rfnet.scoring import Scorer, differentiable  # noqa: E402
 from adproof.rfnet.text import PAD_ID, train_tokenizer  # noqa: E402
 from adproof.rfnet.train import TrainingStopped, learning_rate_at, train  # noqa: E402
+from adproof.shards.schema import Picture  # noqa: E402
+from tests import test_shards  # noqa: E402
 
 TINY = RFNetConfig(
     resnet={
@@ -337,32 +339,22 @@ def test_it_starts_from_another_checkpoint_but_not_from_its_head(trained, data, 
         start_network(replace(TRAINING, init=str(trained[0]), network=replace(TINY, width=32)), [])
 
 
-def png(array, mode=None):
+def png(array):
     file = io.BytesIO()
-    Image.fromarray(array, mode).save(file, "PNG")
-    return {"bytes": file.getvalue(), "path": None}
+    Image.fromarray(array).save(file, "PNG")
+    return Picture(file.getvalue(), "a.png")
 
 
-def write_version(folder, samples, label=None):
-    pa = pytest.importorskip("pyarrow")
-    from pyarrow import parquet
-
-    (folder / "data").mkdir(parents=True)
-    for split, part in (("train", samples[:20]), ("validation", samples[20:30]), ("test", samples[30:])):
-        rows = [
-            {
-                "title": s.caption,
-                "description": "",
-                "generated_image": png(s.generated),
-                "product_image": png(s.product),
-                "depth_map": png(s.depth),
-                "saliency_map": png(s.saliency),
-                "label": s.label if label is None else label,
-            }
-            for s in part
-        ]
-        parquet.write_table(pa.Table.from_pylist(rows), folder / "data" / f"{split}-00000-of-00001.parquet")
-    (folder / "manifest.json").write_text("{}")
+def write_version(folder, samples):
+    splits = ["train"] * 20 + ["validation"] * 10 + ["test"] * 10
+    rows = [
+        test_shards.sample(
+            number, split, title=s.caption, description="", label=s.label, generated_image=png(s.generated),
+            product_image=png(s.product), depth_map=png(s.depth), saliency_map=png(s.saliency),
+        )
+        for number, (s, split) in enumerate(zip(samples, splits, strict=True))
+    ]  # fmt: skip
+    test_shards.write(folder, rows)
     return folder
 
 
@@ -376,12 +368,21 @@ def test_a_dataset_version_gives_the_same_tensors_as_its_samples(samples, data, 
     assert packed.captions == expected.captions
 
 
-def test_a_version_without_manifest_or_with_a_strange_label_is_refused(samples, tmp_path):
-    folder = write_version(tmp_path / "v1", samples, label=7)
+def test_a_version_without_manifest_with_a_strange_label_or_without_a_column_is_refused(samples, tmp_path):
+    from pyarrow import parquet
+
+    folder = write_version(tmp_path / "v1", samples)
+    shard = next((folder / "data").glob("train-*"))
+    table = parquet.read_table(shard)
+    place = table.column_names.index("label")
+    parquet.write_table(table.set_column(place, "label", [[7] * len(table)]), shard)
     with pytest.raises(ValueError, match="0..4"):
         RFNetData.of_version(folder).pack(TINY)
+    parquet.write_table(table.drop_columns(["depth_map"]), shard)
+    with pytest.raises(ValueError, match="no column depth_map"):
+        RFNetData.of_version(folder).pack(TINY)
     (folder / "manifest.json").unlink()
-    with pytest.raises(FileNotFoundError, match="not a finished dataset version"):
+    with pytest.raises(FileNotFoundError, match="unfinished version"):
         RFNetData.of_version(folder)
 
 

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from adproof.rfnet import preprocess
 from adproof.rfnet.config import RFNetConfig
 from adproof.rfnet.preprocess import RFNetSample
+from adproof.shards.manifest import MANIFEST
+from adproof.shards.reading import DatasetVersion, open_version
+from adproof.shards.schema import SPLITS
 
-SPLITS = ("train", "validation", "test")
 _COLUMNS = (
+    "sample_id",
     "title",
     "description",
     "generated_image",
@@ -26,7 +29,6 @@ _COLUMNS = (
     "saliency_map",
     "label",
 )
-_ROWS_AT_ONCE = 32  # encoded pictures in memory
 
 
 def caption_of(title: str | None, description: str | None) -> str:
@@ -63,7 +65,7 @@ class RFNetData:
     Make it with `RFNetData.of_samples` or `RFNetData.of_version`.
     """
 
-    def __init__(self, rows: Sequence[tuple[RFNetSample, str]] | None, version: Path | None) -> None:
+    def __init__(self, rows: Sequence[tuple[RFNetSample, str]] | None, version: DatasetVersion | None) -> None:
         self._rows = rows
         self._version = version
 
@@ -84,22 +86,17 @@ class RFNetData:
 
     @classmethod
     def of_version(cls, folder: Path | str) -> RFNetData:
-        """A dataset version's folder (README.md, manifest.json, data/SPLIT-*.parquet).
+        """A dataset version: its folder, or its place in a store (s3://...).
 
-        Raises: FileNotFoundError: no manifest.json (the version is not finished) or no Parquet file.
+        Raises: FileNotFoundError: it has no manifest (the version is not finished).
         """
-        folder = Path(folder)
-        if not (folder / "manifest.json").is_file():
-            raise FileNotFoundError(f"{folder} has no manifest.json: it is not a finished dataset version")
-        if not _parquet_files(folder):
-            raise FileNotFoundError(f"{folder}/data has no Parquet file named train-*, validation-* or test-*")
-        return cls(None, folder)
+        return cls(None, open_version(folder))
 
     @property
     def digest(self) -> str:
         """sha256 (hex): of the version's manifest, or of the samples' contents."""
         if self._version is not None:
-            return hashlib.sha256((self._version / "manifest.json").read_bytes()).hexdigest()
+            return hashlib.sha256(self._version.folder.read(MANIFEST)).hexdigest()
         digest = hashlib.sha256()
         for sample, split in self._rows or ():
             for picture in (sample.product, sample.generated, sample.depth, sample.saliency):
@@ -110,20 +107,23 @@ class RFNetData:
     def __len__(self) -> int:
         if self._version is None:
             return len(self._rows or ())
-        from pyarrow import parquet
-
-        return sum(parquet.read_metadata(path).num_rows for path, _ in _parquet_files(self._version))
+        return self._version.manifest.n_rows
 
     def rows(self) -> Iterator[tuple[RFNetSample, str]]:
         """Every sample with its split, decoded one by one; memory does not grow with the data.
 
-        Raises: ValueError: a column is missing or a picture is unreadable (named by file and row).
+        Raises: ValueError: a column is missing or a picture is unreadable (named by sample).
         """
         if self._version is None:
             yield from self._rows or ()
             return
-        for path, split in _parquet_files(self._version):
-            yield from ((sample, split) for sample in _parquet_samples(path))
+        for split in SPLITS:
+            for row in self._version.rows(split, _COLUMNS, decode=False):
+                try:
+                    sample = _sample(row)
+                except (ValueError, TypeError) as error:
+                    raise ValueError(f"sample {row['sample_id']} of {split}: {error}") from error
+                yield sample, split
 
     def pack(self, config: RFNetConfig, cache: Path | None = None) -> Packed:
         """Decode and shrink all pictures once.
@@ -151,33 +151,12 @@ class RFNetData:
         return Packed(planes, captions, labels, splits, self.digest)
 
 
-def _parquet_files(folder: Path) -> list[tuple[Path, str]]:
-    return [(path, split) for split in SPLITS for path in sorted((folder / "data").glob(f"{split}-*.parquet"))]
-
-
-def _parquet_samples(path: Path) -> Iterator[RFNetSample]:
-    from pyarrow import parquet
-
-    with parquet.ParquetFile(path) as file:
-        missing = [name for name in _COLUMNS if name not in file.schema_arrow.names]
-        if missing:
-            raise ValueError(f"{path.name} has no column {', '.join(missing)}")
-        number = 0
-        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(_COLUMNS)):
-            for row in batch.to_pylist():
-                try:
-                    yield _sample(row)
-                except (ValueError, TypeError, KeyError) as error:
-                    raise ValueError(f"{path.name}, row {number}: {error}") from error
-                number += 1
-
-
 def _sample(row: dict[str, Any]) -> RFNetSample:
     return RFNetSample(
-        product=preprocess.decode_rgba(row["product_image"]["bytes"]),
-        generated=preprocess.decode_rgb(row["generated_image"]["bytes"]),
-        depth=preprocess.decode_depth(row["depth_map"]["bytes"]),
-        saliency=preprocess.decode_grey(row["saliency_map"]["bytes"]),
+        product=preprocess.decode_rgba(row["product_image"]),
+        generated=preprocess.decode_rgb(row["generated_image"]),
+        depth=preprocess.decode_depth(row["depth_map"]),
+        saliency=preprocess.decode_grey(row["saliency_map"]),
         caption=caption_of(row["title"], row["description"]),
         label=int(row["label"]),
     )
