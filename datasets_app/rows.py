@@ -19,8 +19,10 @@ from datasets_app.models import SPLITS, DatasetVersion
 from generation.blobs import blobs
 
 PAGE_ROWS = 1000
-# Pictures of so many rows are read and checked at a time, two such batches ahead of what is being written.
-BATCH_ROWS = 16
+# Pictures are read and checked by batches of so many rows; ahead of the writer about a row group, and no more than so many bytes.
+BATCH_ROWS = 8
+AHEAD_BATCHES = 14
+AHEAD_BYTES = 48 * 10**6
 READERS = 2
 
 _FIELDS = (
@@ -53,12 +55,15 @@ def split_rows(
             yield _sample(split, row, tuple(Picture(b"", f"{sha}.png", sha) if sha else None for sha in row[13:17]))
         return
     waiting: deque[Future[list[SampleRow]]] = deque()
-    readers = ThreadPoolExecutor(READERS, "pictures")
+    readers, ahead = ThreadPoolExecutor(READERS, "pictures"), READERS
     try:
         for batch in batched(found, BATCH_ROWS):
             waiting.append(readers.submit(_with_pictures, split, batch))
-            if len(waiting) > READERS:
-                yield from waiting.popleft().result()
+            while len(waiting) > ahead:
+                ready = waiting.popleft().result()
+                n_bytes = sum(row.n_bytes() for row in ready)
+                ahead = max(READERS, min(AHEAD_BATCHES, AHEAD_BYTES // max(1, n_bytes)))
+                yield from ready
         while waiting:
             yield from waiting.popleft().result()
     finally:
