@@ -6,7 +6,8 @@ import csv
 import io
 from dataclasses import dataclass
 
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from adproof.labels import parse_label
 from annotation.gold import Known
@@ -22,10 +23,12 @@ _NAMES = {name: name for name in ("candidate", "image_sha256", "label", "reason"
 
 def most_missed(project: Project, size: int, after: tuple[int, int] | None = None) -> list[Gold]:
     """Each with `.answered` and `.missed`; the most often missed first, for that may be the fault of the gold."""
-    standing = Q(task__annotations__state=Annotation.State.STANDING)
+    answers = Annotation.objects.standing().filter(task=OuterRef("task")).order_by().values("task")
+    wrong = answers.exclude(label=OuterRef("label"))
+    # By subqueries: a join would read the answers of all tasks to find those of the gold.
     rows = Gold.objects.filter(task__project=project).annotate(
-        answered=Count("task__annotations", filter=standing),
-        missed=Count("task__annotations", filter=standing & ~Q(task__annotations__label=F("label"))),
+        answered=Coalesce(Subquery(answers.annotate(n=Count("pk")).values("n")), 0),
+        missed=Coalesce(Subquery(wrong.annotate(n=Count("pk")).values("n")), 0),
     )
     if after is not None:
         missed, pk = after

@@ -15,6 +15,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q, Value
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from adproof.labels import LABELS, TITLES
@@ -357,6 +358,11 @@ class Consensus(models.Model):
             models.Index(fields=["label", "-id"], name="consensus_label"),
             models.Index(fields=["agreement", "candidate"], name="consensus_agreement"),
             models.Index(fields=["activelab_score", "candidate"], name="consensus_activelab"),
+            # The order of review_queue: what has no score comes last.
+            models.Index(
+                "agreement", Coalesce("activelab_score", Value(1e9)), "candidate", name="consensus_review",
+                condition=Q(annotation_count__gte=2, agreement__lt=1),
+            ),  # fmt: skip
         ]
 
     def __str__(self) -> str:

@@ -1,14 +1,13 @@
 """The figures of the home page. A few queries for everybody, kept for a moment: many people poll them."""
 
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.core.cache import cache
 from django.db.models import Count, Q
 
 from adproof.labels import Label
 from annotation.models import Annotation, Consensus, Task
+from config.counted import counted
 from datasets_app.models import DatasetVersion
 from generation.models import Candidate, Generator, Product, Prompt
 from rfnet_service.models import Checkpoint, Verdict
@@ -17,8 +16,6 @@ from training.models import Round
 
 CACHE_KEY = "home-numbers"
 LEAST_AGE_S = 3
-# On a large platform counting takes longer: it may then cost at most this share of the time.
-MOST_COST = 0.05
 
 
 @dataclass(frozen=True)
@@ -74,13 +71,7 @@ class Numbers:
 
 
 def numbers() -> Numbers:
-    kept: Numbers | None = cache.get(CACHE_KEY)
-    if kept is None:
-        started = time.monotonic()
-        kept = count()
-        cost_s = time.monotonic() - started
-        cache.set(CACHE_KEY, kept, max(LEAST_AGE_S, cost_s / MOST_COST))
-    return kept
+    return counted(CACHE_KEY, count, LEAST_AGE_S)
 
 
 def score(checkpoint: Checkpoint | None) -> float | None:

@@ -9,6 +9,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db.models import F, QuerySet
 
 from adproof.labels import TITLES
+from config.counted import counted
 from generation.actions import MAX_ATTEMPTS
 from generation.models import MAX_PROMPT_CHARS, CandidateQuerySet, Generator, Product, Prompt
 
@@ -24,7 +25,8 @@ def megabytes(size: int) -> str:
 
 
 def categories() -> list[str]:
-    return list(Product.objects.exclude(category="").order_by("category").values_list("category", flat=True).distinct())
+    rows = Product.objects.exclude(category="").order_by("category").values_list("category", flat=True).distinct()
+    return counted("product-categories", lambda: list(rows))
 
 
 class ManyFiles(forms.ClearableFileInput):

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.roles import requires
 from adproof.labels import TITLES
+from config.counted import counted
 from config.paging import newest_first
 from generation import actions
 from generation.forms import (
@@ -148,12 +149,15 @@ def prompt_edit(request: HttpRequest, pk: int | None = None) -> HttpResponse:
 @requires("see_candidates")
 @require_safe
 def generators(request: HttpRequest) -> HttpResponse:
-    rows = (
-        Generator.objects.select_related("parent")
-        .annotate(candidate_count=Count("candidates"))
-        .order_by("-is_in_use", "-pk")
-    )
+    counts = counted("candidates-by-generator", _candidates_by_generator)
+    rows = list(Generator.objects.select_related("parent").order_by("-is_in_use", "-pk"))
+    for row in rows:
+        row.candidate_count = counts.get(row.pk, 0)
     return render(request, "generation/generators.html", {"generators": rows})
+
+
+def _candidates_by_generator() -> dict[int, int]:
+    return dict(Candidate.objects.values_list("generator").annotate(n=Count("pk")).order_by())
 
 
 @requires("promote")
