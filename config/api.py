@@ -3,7 +3,7 @@ from django.urls import include, path
 urlpatterns = [
     path("desk/", include("annotation.api_urls")),
     path("review/", include("annotation.review_api_urls")),
-    path("datasets/import", include("datasets_app.importing.api_urls")),
+    path("datasets/", include("datasets_app.importing.api_urls")),
     path("datasets/", include("datasets_app.api_urls")),
     path("pairs/", include("annotation.pair_api_urls")),
 ]
