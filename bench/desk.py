@@ -86,6 +86,9 @@ def _bench(folder: Path, args: argparse.Namespace, small: int) -> dict[str, Any]
     from config.database import ensure_database
 
     ensure_database()
+    _stop_database(folder)  # its settings count from the second start on
+    os.environ.pop("DATABASE_URL")
+    ensure_database()
     postgres = int((folder / "postgres" / "postmaster.pid").read_text().split()[0])
     with ExitStack() as servers:
         sides = {"1k": _side(servers, args, "small", [small] * (args.rounds + 1))}

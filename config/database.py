@@ -68,10 +68,29 @@ def ensure_database() -> str:
         raise DatabaseProblem(
             f"the embedded PostgreSQL did not start ({error}): see {folder / 'postgres' / 'log'}, or give DATABASE_URL"
         ) from error
+    _tune(server.get_uri())
     _create_if_missing(server.get_uri())
     url = server.get_uri(database=EMBEDDED_NAME)
     os.environ["DATABASE_URL"] = url
     return url
+
+
+# Answers touch pages all over their tables, and after a checkpoint the log takes each whole page at its first change: so
+# checkpoints are seldom, and the pages of a large queue fit in. The buffers count from the server's next start on.
+_TUNING = {"max_wal_size": "4GB", "checkpoint_timeout": "15min", "shared_buffers": "512MB"}
+
+
+def _tune(admin_url: str) -> None:
+    """Once for each data folder; what an operator sets there later stays."""
+    import psycopg
+
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        rows = connection.execute("SELECT name FROM pg_file_settings WHERE sourcefile LIKE '%postgresql.auto.conf'")
+        if {name for (name,) in rows}:
+            return
+        for name, value in _TUNING.items():
+            connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+        connection.execute("SELECT pg_reload_conf()")
 
 
 def _create_if_missing(admin_url: str) -> None:

