@@ -97,13 +97,17 @@ def _wait(process: subprocess.Popen, port: int, folder: Path) -> None:
 
 
 class Trouble:
-    """What the proxy does to the next requests. fail: HTTP 500 to every nth (1 = to all); wait_s: before each answer."""
+    """What the proxy does to the next requests. fail: HTTP 500 to every nth (1 = to all); wait_s: before each answer.
+
+    With every nth, a request that was failed gets through when it is sent again, however the requests fall.
+    """
 
     def __init__(self) -> None:
         self.fail = 0
         self.wait_s = 0.0
         self.seen = 0
         self.only = ""  # a part of the path that a request must have to be troubled
+        self.struck: set[str] = set()
         self.lock = threading.Lock()
 
     def strikes(self, path: str) -> bool:
@@ -111,7 +115,10 @@ class Trouble:
             return False
         with self.lock:
             self.seen += 1
-            return bool(self.fail) and self.seen % self.fail == 0
+            strikes = bool(self.fail) and self.seen % self.fail == 0 and (self.fail == 1 or path not in self.struck)
+            if strikes:
+                self.struck.add(path)
+            return strikes
 
 
 @contextmanager

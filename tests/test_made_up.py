@@ -216,8 +216,9 @@ class TestJson:
     def test_one_wrong_thing_anywhere_is_refused_with_a_sentence(self, house, send):
         given, wrong, count = full_bodies(house), [], 0
         for endpoint in api_endpoints():
+            path = house.path(endpoint)
             by_part = {"review": "rita", "datasets": "olga"}
-            path, person = house.path(endpoint), by_part.get(endpoint.name.partition("-")[0], "alice")
+            person = by_part.get(path.removeprefix("/api/v1/").partition("/")[0], "alice")
             assert endpoint.name in given, f"tests/test_roles.py: add a body that works for {endpoint.name}"
             right, _ = tried(lambda e=endpoint, p=path, n=person: send(n, p, given[e.name]))
             assert right.status_code == 200, (endpoint.name, right.content)
@@ -259,8 +260,10 @@ class TestJson:
 
     @pytest.mark.parametrize("what", BROKEN)
     def test_a_broken_body_is_refused_everywhere(self, house, send, what):
-        before = row_counts()
+        before, given = row_counts(), full_bodies(house)
         for endpoint in api_endpoints():
+            if what == "nothing" and not given[endpoint.name]:
+                continue  # a press is all it takes
             response = send("olga", house.path(endpoint), self.BROKEN[what], raw=True)
             assert response.status_code in (400, 413), (endpoint.name, response.status_code, response.content[:200])
             assert self.says_why(response.content.decode()), (endpoint.name, response.content[:200])

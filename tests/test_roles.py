@@ -227,6 +227,7 @@ def bodies(house):
         "datasets-verify": {"pictures": False},
         "imports": {"kind": "rf1m", "path": "RF1M"},
         "api-imports": {"kind": "rf1m", "path": "RF1M"},
+        "api-import-start": {},
         "desk-lease": {"project": house.project.pk, "count": 1},
         "desk-annotations": {"annotations": [{"id": "6f1c9d1e-9f0b-4a57-8f6e-0d5f3f8f2a11", "task": task, "label": 1, "seconds": 2}]},
         "desk-renew": {"tasks": [task]},
