@@ -164,13 +164,17 @@ def finalise(
     if done is not None:
         return done
     try:
-        files, tallies = _checked_shards(plan, folder, base, on_checked or (lambda name: None))
+        return _finalise(plan, folder, base, on_checked or (lambda name: None))
     except (ValueError, FileNotFoundError):
-        # Somebody else who wrote the same version was first, and has cleared the notes away.
+        # Somebody else who wrote the same version was first, and has cleared away the notes, and what we had begun.
         done = finished(folder, base)
         if done is None:
             raise
         return done
+
+
+def _finalise(plan: ShardPlan, folder: Folder, base: VersionInfo, on_checked: Callable[[str], None]) -> Manifest:
+    files, tallies = _checked_shards(plan, folder, base, on_checked)
     _refuse_shared_products(tallies)
     _refuse_repeated_samples(plan, folder, base.variant)
     found = combine(one for tally in tallies.values() for one in tally.digests)
