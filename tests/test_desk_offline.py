@@ -38,7 +38,7 @@ KEPT = """() => new Promise((resolve) => {
 
 
 def test_fifty_labels_while_the_machine_is_offline_again_and_again(desk, project, context):  # noqa: F811
-    fill(project, 60)
+    fill(project, 200)  # a closed page's leases, two minutes of work, stay held for five
     page, keys, done = desk(), itertools.cycle("12345"), 0
     while done < 50:
         done += label(page, keys, min(6, 50 - done))

@@ -39,7 +39,11 @@ async function call(method, url, body, { keepalive = false, timeout = 15000 } = 
   } catch {
     throw new ApiError(0, "No connection.");
   }
-  const data = await response.json().catch(() => ({}));
+  const data = await response.json().catch(() => {
+    // The connection went while the answer came: what it said is not known.
+    if (response.ok) throw new ApiError(0, "No connection.");
+    return {};
+  });
   if (!response.ok) throw new ApiError(response.status, data.detail || JSON.stringify(data).slice(0, 300), data);
   return data;
 }

@@ -1,7 +1,9 @@
 // Pictures decoded ahead of time, so that showing one is a copy and not a wait.
 
+const TIMEOUT_MS = 20000; // a connection that goes in the middle of a picture says nothing, for minutes
+
 export async function fetchPicture(url) {
-  const response = await fetch(url, { credentials: "same-origin" });
+  const response = await fetch(url, { credentials: "same-origin", signal: AbortSignal.timeout(TIMEOUT_MS) });
   if (!response.ok) throw new Error(`${url}: HTTP ${response.status}`);
   return response.blob();
 }
