@@ -151,7 +151,8 @@ def faulty_proxy(address: str):
                 self.send_response(500)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
-                self.wfile.write(answer)
+                if self.command != "HEAD":  # whose answers have no body: the client would take it for the next one
+                    self.wfile.write(answer)
                 return
             with closing(http.client.HTTPConnection(host, int(port), timeout=60)) as onward:
                 onward.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
