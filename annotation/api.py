@@ -19,7 +19,7 @@ from rest_framework.response import Response
 
 from accounts.roles import may
 from adproof.labels import LABELS
-from annotation import actions, desk_keys, own_figures, payload, serializers
+from annotation import actions, answers, desk_keys, own_figures, payload, serializers
 from annotation.models import DeskSettings, Project
 from generation.pictures import picture as serve_picture
 
@@ -136,7 +136,7 @@ def picture(request: Request, sha256: str) -> HttpResponseBase:
 @permission_classes([MayLabel])
 def annotations(request: Request) -> Response:
     given = _read(serializers.AnswersIn, request)
-    outcomes = actions.save_annotations(request.user, given["annotations"], project_id=given.get("project"))
+    outcomes = answers.save_annotations(request.user, given["annotations"], project_id=given.get("project"))
     return Response(payload.results(outcomes))
 
 
@@ -181,7 +181,7 @@ def release(request: Request) -> Response:
 @permission_classes([MayLabel])
 def undo(request: Request) -> Response:
     ((what, value),) = _read(serializers.UndoIn, request).items()
-    verbs = {"id": actions.undo, "skipped": actions.take_back_skip, "flagged": actions.take_back_flag}
+    verbs = {"id": answers.undo, "skipped": actions.take_back_skip, "flagged": actions.take_back_flag}
     with _refusals():
         until = verbs[what](request.user, value)
     return Response({"lease_until": until})

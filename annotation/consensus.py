@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections import Counter
@@ -164,3 +165,20 @@ def known_label(candidate_id: int) -> int | None:
     """Its gold label, if it is gold in any project; the newest where projects differ."""
     gold = Gold.objects.filter(task__candidate=candidate_id, task__is_gold=True)
     return gold.order_by("-id").values_list("label", flat=True).first()
+
+
+def consensus_columns(tallies: Sequence[Tally]) -> dict[str, Any]:
+    """Parameters of the statements that write consensus rows. Two tasks of one candidate give it one row."""
+    # In order of candidates, as the fit locks them.
+    rows = sorted({row.candidate_id: row for row in tallies}.values(), key=lambda row: row.candidate_id)
+    return {
+        "c_candidates": [row.candidate_id for row in rows],
+        "c_labels": [row.label for row in rows],
+        "c_posteriors": [json.dumps(row.posterior) for row in rows],
+        "c_votes": [row.count for row in rows],
+        "c_agreements": [row.agreement for row in rows],
+        "c_complete": [row.is_complete for row in rows],
+        "c_methods": [row.method for row in rows],
+        "c_activelab": [row.activelab_score for row in rows],
+        "c_crowdlab": [row.crowdlab_quality for row in rows],
+    }

@@ -20,8 +20,8 @@ from django.utils import timezone
 
 from accounts.roles import may
 from adproof.labels import LABELS
-from annotation import actions, payload, prepared, statements
-from annotation.actions import Answer
+from annotation import payload, prepared, statements
+from annotation.answers import Answer, Proof, Unproven, save_annotations
 from annotation.models import Project
 from annotation.serializers import DAY_S, MAX_ANSWERS, MAX_LEASE, MOST, VIEWS
 
@@ -57,7 +57,7 @@ class Express:
         if call is not None and request.method == "POST":
             try:
                 found = _answer(call, request)
-            except (Error, OSError, actions.Unproven) as error:
+            except (Error, OSError, Unproven) as error:
                 # Nothing was stored, and both calls may be made again: the long way says what is wrong.
                 _LOG.info("%s the long way: %s", request.path_info, error)
                 found = None
@@ -114,9 +114,9 @@ def _annotations(token: str, request: HttpRequest, body: dict[str, Any]) -> dict
         person = _person(rows)
         return person is not None and person.pk == number and _may_label(person, request)
 
-    proof = actions.Proof(statements.WHO, {"token": token}, holds)
+    proof = Proof(statements.WHO, {"token": token}, holds)
     meant = Person(number, "", True, False)
-    return payload.results(actions.save_annotations(meant, answers, project_id=project, proof=proof))
+    return payload.results(save_annotations(meant, answers, project_id=project, proof=proof))
 
 
 def _who(token: str) -> Person | None:

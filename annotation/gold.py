@@ -11,8 +11,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from annotation import statements
-from annotation.actions import consensus_columns
-from annotation.consensus import Vote, known_label, tally
+from annotation.consensus import Vote, consensus_columns, known_label, tally
 from annotation.models import Annotation, Gold, Project, Task
 
 _LOCK = """

@@ -10,7 +10,8 @@ from typing import Any
 from django.urls import reverse
 
 from annotation import actions, assist, prepared, statements
-from annotation.actions import Leased, Outcome
+from annotation.actions import Leased
+from annotation.answers import Outcome
 from annotation.models import Project
 
 _SHA256 = "0" * 64

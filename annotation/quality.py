@@ -17,8 +17,7 @@ from adproof.aggregation.dawid_skene import Consensus as Fitted
 from adproof.aggregation.dawid_skene import DawidSkene
 from adproof.labels import N_LABELS
 from annotation import classifier, statements
-from annotation.actions import consensus_columns
-from annotation.consensus import CROWDLAB, DAWID_SKENE, FIT, GOLD, REVIEW, Tally
+from annotation.consensus import CROWDLAB, DAWID_SKENE, FIT, GOLD, REVIEW, Tally, consensus_columns
 from annotation.fit_summary import Votes, summary, unsure
 from annotation.models import Annotation, AnnotatorQuality, Consensus, Gold
 from runs.actions import start_run

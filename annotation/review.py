@@ -17,8 +17,8 @@ from django.utils import timezone
 
 from adproof.labels import N_LABELS, TITLES, Label
 from annotation import statements
-from annotation.actions import SENT_BACK_DAYS, Refused, consensus_columns
-from annotation.consensus import known_label, tally
+from annotation.actions import SENT_BACK_DAYS, Refused
+from annotation.consensus import consensus_columns, known_label, tally
 from annotation.models import Annotation, Consensus, Decision, Look, SentBack, Slot, Task
 from generation.models import Candidate
 

@@ -8,7 +8,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from adproof.labels import N_LABELS, parse_label
-from annotation.actions import COUNT_AT_MOST, Answer
+from annotation.actions import COUNT_AT_MOST
+from annotation.answers import Answer
 
 MAX_ANSWERS = 100
 MAX_LEASE = 50

@@ -106,11 +106,6 @@ def lease(window: int) -> str:
          ) passed)"""
 
 
-@cache
-def count_left(window: int) -> str:
-    return f"SELECT count(*) FROM (SELECT 1 FROM ({_heads(window)}) head LIMIT {window}) counted"
-
-
 # Where this person's tasks begin, unless something more urgent has come since, or it is too long ago.
 READ_PLACE = f"""
     SELECT place.rank, place.tie FROM annotation_queueplace place

@@ -14,7 +14,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from annotation import actions, pair_actions, review
-from annotation.actions import Answer, Pick
+from annotation.actions import Pick
+from annotation.answers import Answer, save_annotations
 from annotation.gold import Known, make_gold
 from annotation.models import (
     Annotation,
@@ -157,7 +158,7 @@ class House:
         for number, name in enumerate(("alice", "bob")):
             slots = actions.lease(people[name], self.project, 4)
             answers = [self.answer(slot.task_id, (slot.task_id * number) % 5) for slot in slots[:3]]
-            assert {row.status for row in actions.save_annotations(people[name], answers)} == {"saved"}
+            assert {row.status for row in save_annotations(people[name], answers)} == {"saved"}
         for number, annotation in enumerate(Annotation.objects.all()):
             annotation.created_at -= timedelta(hours=number)
             annotation.save()

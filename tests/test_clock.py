@@ -5,7 +5,8 @@ import uuid
 import pytest
 
 from annotation import quality, tasks
-from annotation.actions import Answer, Pick, add_tasks, lease, save_annotations
+from annotation.actions import Pick, add_tasks, lease
+from annotation.answers import Answer, save_annotations
 from annotation.models import Project
 from runs import clock
 from runs.models import Run

@@ -12,7 +12,8 @@ from accounts.models import User
 from adproof.labels import Label
 from adproof.simulate import confusion_of
 from annotation import quality
-from annotation.actions import Answer, Pick, add_tasks, lease, save_annotations, undo
+from annotation.actions import Pick, add_tasks, lease
+from annotation.answers import Answer, save_annotations, undo
 from annotation.consensus import tally
 from annotation.models import Annotation, AnnotatorQuality, Consensus, Project, Task
 from annotation.tables import safe

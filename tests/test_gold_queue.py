@@ -9,7 +9,7 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from annotation import actions
+from annotation import actions, answers
 from annotation.gold import Known, make_gold, retire_gold
 from annotation.models import Annotation, Consensus, Decision, Gold, Project, SentBack, Slot, Task
 from tests import build
@@ -79,10 +79,10 @@ class TestGold:
         known = gold(project, 3)
         for name, label in (("alice", 0), ("bob", 1), ("rita", 2)):
             for task in leased(people[name], project, 50):
-                row = actions.save_annotations(
-                    people[name], [actions.Answer(uuid.uuid4(), task, label, 2.0)])[0]
+                row = answers.save_annotations(
+                    people[name], [answers.Answer(uuid.uuid4(), task, label, 2.0)])[0]
                 if task in known:
-                    actions.undo(people[name], row.id)
+                    answers.undo(people[name], row.id)
         assert set(Task.objects.filter(is_gold=True).values_list("is_open", "overlap")) == {(False, 1)}
 
     def test_a_late_answer_counts_although_others_had_it_meanwhile(self, project, people):
@@ -233,7 +233,7 @@ class TestSentBack:
     def test_undoing_the_new_answer_brings_it_back(self, project, people, back):
         leased(people["alice"], project, 1)
         row = save(people["alice"], back.task_id, 0)
-        actions.undo(people["alice"], row.id)
+        answers.undo(people["alice"], row.id)
         actions.release(people["alice"], [back.task_id])
         assert leased(people["alice"], project, 1) == [back.task_id]
 
@@ -254,7 +254,7 @@ class TestReviewed:
         row = save(people["bob"], task.pk, 2)
         left = Consensus.objects.get()
         assert (left.label, left.method, left.annotation_count) == (3, "review", 2)
-        actions.undo(people["bob"], row.id)
-        actions.undo(people["alice"], Annotation.objects.get(annotator=people["alice"]).pk)
+        answers.undo(people["bob"], row.id)
+        answers.undo(people["alice"], Annotation.objects.get(annotator=people["alice"]).pk)
         left.refresh_from_db()
         assert (left.label, left.method, left.annotation_count) == (3, "review", 0)

@@ -220,7 +220,8 @@ class TestCandidates:
         assert left_out(run) == {"product not there": 1}
 
     def test_a_person_who_answers_is_heard_beside_the_imported_label(self, tmp_path, people):
-        from annotation.actions import Answer, Pick, add_tasks, lease, save_annotations
+        from annotation.actions import Pick, add_tasks, lease
+        from annotation.answers import Answer, save_annotations
         from annotation.models import Project
 
         run_of("candidates", self.table(tmp_path, ["g0.png,A,available,,p0.png"]), dry_run=False)

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 
 from accounts.models import User
 from adproof.labels import LABELS, TITLES, Label
-from annotation import actions
+from annotation import actions, answers
 from annotation.actions import Pick, add_tasks
 from annotation.labelstudio import reading, shape
 from annotation.labelstudio.people import read_map, write_map
@@ -127,7 +127,7 @@ class TestBringingAnswersHere:
     def test_an_answer_undone_here_stays_undone(self, bring, people, tasks):
         rows = row(tasks[0], annotation(1, alices(people)))
         bring(rows)
-        actions.undo(people["alice"], Annotation.objects.get().pk)
+        answers.undo(people["alice"], Annotation.objects.get().pk)
         assert "1 were here" in bring(rows)
         assert Annotation.objects.get().state == "undone"
 

@@ -8,7 +8,8 @@ from django.db import connection
 
 from adproof.labels import TITLES, Label
 from annotation import actions, statements
-from annotation.actions import Answer, Pick, add_tasks
+from annotation.actions import Pick, add_tasks
+from annotation.answers import Answer, save_annotations
 from annotation.models import Annotation, Project, Slot, Task
 from tests import build
 from tests.labelstudio_server import LEAD, Bridge, Person, at_the_shell, label_studio, need_environments
@@ -268,7 +269,7 @@ class TestFiles:
         """Two answers given at our own desk, written as Label Studio's JSON."""
         for name, label in (("alice", Label.AVAILABLE), ("bob", Label.SHAPE_HALLUCINATION)):
             (slot,) = actions.lease(accounts[name], project, 1)
-            actions.save_annotations(accounts[name], [Answer(build.uuid.uuid4(), slot.task_id, label, 2.0, "picture")])
+            save_annotations(accounts[name], [Answer(build.uuid.uuid4(), slot.task_id, label, 2.0, "picture")])
         path = tmp_path / "ours.json"
         assert "4 tasks with 2 answers" in bridge("export-json", path)
         return path

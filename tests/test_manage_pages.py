@@ -9,7 +9,8 @@ from django.urls import reverse
 
 from accounts.models import User
 from annotation import disputes
-from annotation.actions import Answer, Pick, add_tasks, lease, save_annotations
+from annotation.actions import Pick, add_tasks, lease
+from annotation.answers import Answer, save_annotations
 from annotation.models import Consensus, Project, Task
 from generation.actions import flag_unsuitable
 from tests import build

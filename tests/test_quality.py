@@ -12,7 +12,8 @@ from accounts.models import User
 from adproof.aggregation.dawid_skene import DawidSkene
 from adproof.simulate import confusion_of
 from annotation import consensus, quality
-from annotation.actions import Answer, Pick, Refused, add_tasks, lease, save_annotations, skip, undo
+from annotation.actions import Pick, Refused, add_tasks, lease, skip
+from annotation.answers import Answer, save_annotations, undo
 from annotation.consensus import Beliefs, tally
 from annotation.gold import Known, make_gold
 from annotation.models import Annotation, AnnotatorQuality, Consensus, Project

@@ -11,8 +11,9 @@ from django.db import IntegrityError, connection, connections, transaction
 from django.utils import timezone
 
 from accounts.models import User
-from annotation import actions
-from annotation.actions import Answer, Pick, Refused, add_tasks, lease, save_annotations
+from annotation import actions, answers
+from annotation.actions import Pick, Refused, add_tasks, lease
+from annotation.answers import Answer, save_annotations
 from annotation.consensus import beliefs
 from annotation.models import Annotation, Consensus, Project, Slot, Task
 from tests import build
@@ -116,9 +117,8 @@ class TestLease:
     def test_what_is_left_counts_only_what_this_person_may_take(self, project, people):
         fill(project, 4)
         leased(people["alice"], project, 1)
-        assert actions.count_left(people["alice"], project) == 3
-        assert actions.count_left(people["bob"], project) == 4
-        assert actions.count_left(people["bob"], project, most=2) == 2
+        assert actions.take(people["alice"], project, 1).left == 2
+        assert actions.take(people["bob"], project, 1).left == 3
 
 
 class TestTheTablesThemselves:
@@ -234,7 +234,7 @@ class TestUndo:
             leased(people[name], project)
             save(people[name], task.pk, 2)
         wrong = Annotation.objects.get(annotator=people["alice"])
-        assert actions.undo(people["alice"], wrong.pk) > timezone.now()
+        assert answers.undo(people["alice"], wrong.pk) > timezone.now()
         assert Task.objects.get().is_open
         assert leased(people["rita"], project) == []
         assert save(people["alice"], task.pk, 4).status == "saved"
@@ -246,8 +246,8 @@ class TestUndo:
         leased(people["alice"], project)
         save(people["alice"], task.pk)
         wrong = Annotation.objects.get()
-        actions.undo(people["alice"], wrong.pk)
-        actions.undo(people["alice"], wrong.pk)
+        answers.undo(people["alice"], wrong.pk)
+        answers.undo(people["alice"], wrong.pk)
         assert Slot.objects.filter(annotator=people["alice"], is_filled=False).count() == 1
 
     def test_nobody_undoes_others_answers(self, project, people):
@@ -255,14 +255,14 @@ class TestUndo:
         leased(people["alice"], project)
         save(people["alice"], task.pk)
         with pytest.raises(Refused):
-            actions.undo(people["olga"], Annotation.objects.get().pk)
+            answers.undo(people["olga"], Annotation.objects.get().pk)
 
     def test_an_undone_answer_sent_again_stays_undone(self, project, people):
         [task] = fill(project, 1)
         leased(people["alice"], project)
         once = answer(task.pk)
         save_annotations(people["alice"], [once])
-        actions.undo(people["alice"], once.id)
+        answers.undo(people["alice"], once.id)
         assert save_annotations(people["alice"], [once])[0].status == "undone"
         assert not Annotation.objects.standing().exists()
 
@@ -332,7 +332,7 @@ class TestManyAtOnce:
                         outcomes = save_annotations(user, batch)
                     saved.extend(outcome.id for outcome in outcomes if outcome.status == "saved")
                     if turn % 6 == 5 and batch:
-                        actions.undo(user, batch[0].id)
+                        answers.undo(user, batch[0].id)
                         saved.remove(batch[0].id)
             except Exception as error:  # noqa: BLE001 - whatever a thread meets fails the test
                 errors.append(error)
@@ -444,7 +444,7 @@ class TestDisputes:
     def test_an_undone_answer_leaves_the_task_open_for_another(self, project, task):
         self.say(project, task, 1)
         user = self.say(project, task, 2)
-        actions.undo(user, Annotation.objects.get(annotator=user).pk)
+        answers.undo(user, Annotation.objects.get(annotator=user).pk)
         task.refresh_from_db()
         assert (task.is_open, task.slots.count(), task.slots.filter(is_filled=True).count()) == (True, 3, 1)
 

@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from accounts.models import User
 from annotation import bulk, queue_changes
-from annotation.actions import Answer, Pick, add_tasks, lease, save_annotations, undo
+from annotation.actions import Pick, add_tasks, lease
+from annotation.answers import Answer, save_annotations, undo
 from annotation.gold import Known, make_gold
 from annotation.models import Annotation, Project, QueuePlace, Slot, Task, Team
 from annotation.queue_changes import Busy, How, Which, reprioritise, work

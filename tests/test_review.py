@@ -10,8 +10,9 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.authtoken.models import Token
 
-from annotation import actions, review, review_queue
-from annotation.actions import Answer, Pick, Refused, add_tasks, lease, save_annotations
+from annotation import actions, answers, review, review_queue
+from annotation.actions import Pick, Refused, add_tasks, lease
+from annotation.answers import Answer, save_annotations
 from annotation.models import Annotation, Consensus, Decision, Gold, Look, Project, SentBack, Slot, Task
 from tests import build
 
@@ -204,7 +205,7 @@ class TestOwnWork:
 
     def test_an_answer_taken_back_is_no_work(self, project, people):
         candidate = fill(project)[0]
-        actions.undo(people["rita"], says(people["rita"], candidate, 0))
+        answers.undo(people["rita"], says(people["rita"], candidate, 0))
         actions.release(people["rita"], [Task.objects.get().pk])
         says(people["bob"], candidate, 3)
         decide(people["rita"], candidate, "confirmed")

@@ -9,7 +9,8 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from annotation.actions import Answer, Pick, add_tasks, lease, save_annotations
+from annotation.actions import Pick, add_tasks, lease
+from annotation.answers import Answer, save_annotations
 from annotation.models import Annotation, Consensus, Decision, Project, SentBack
 from tests import build
 

@@ -11,7 +11,8 @@ from typing import Any
 from django.db import connection, transaction
 
 from annotation import actions, statements
-from annotation.actions import Answer, Pick
+from annotation.actions import Pick
+from annotation.answers import Answer, save_annotations
 from annotation.labelstudio.people import People
 from annotation.labelstudio.reading import OUR_NAMES, Found, Names, Problem, Skipped, answers_of
 from annotation.labelstudio.shape import number_of
@@ -241,7 +242,7 @@ def _write(project: Project, person: Any, found: list[tuple[Found, int]], report
     answers = [Answer(one.id, task, one.label, one.seconds, VIEW) for one, task in found]
     given = []
     for (one, task), outcome in zip(
-        found, actions.save_annotations(person, answers, project_id=project.pk), strict=True
+        found, save_annotations(person, answers, project_id=project.pk), strict=True
     ):
         if outcome.status in ("saved", "surplus"):
             given += [Annotation(id=one.id, **_at("created_at", one.at))] if one.at else []
