@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import transaction
 
+from adproof import wording
 from generation.blobs import blobs
 from generation.importing import Problem, ProductFile, from_csv, from_pictures
 from generation.looks import look_of
@@ -54,7 +55,11 @@ def _store(items: Iterable[ProductFile | Problem], user: Any) -> ImportReport:
         if isinstance(item, Problem):
             report.problems.append(item)
         elif item.has_alpha:
-            getattr(report, save_product(item)).append(item.sku)
+            state = save_product(item)
+            if state == "held":
+                report.problems.append(Problem(item.where, PICTURE_IN_USE))
+            else:
+                getattr(report, state).append(item.sku)
         else:
             waiting.append(
                 {
@@ -76,16 +81,40 @@ def _store(items: Iterable[ProductFile | Problem], user: Any) -> ImportReport:
     return report
 
 
-def save_product(item: ProductFile, *, cut_out_by_model: bool = False) -> str:
-    """Create or update the product of this SKU; returns "created", "updated" or "unchanged"."""
+@dataclass(frozen=True)
+class Cut:
+    """Where a cut-out of U2-Net's comes from; it waits for a person's look."""
+
+    original_sha256: str
+    confidence_sha256: str
+
+
+PICTURE_IN_USE = "candidates were drawn from the picture it has: give the new picture a SKU of its own."
+
+
+def save_product(item: ProductFile, *, cut_out_by_model: bool = False, cut: Cut | None = None) -> str:
+    """Create or update the product of this SKU; returns "created", "updated", "unchanged" or "held".
+
+    "held": candidates were drawn from its picture, so that one stays (they would be of something else); the rest is
+    updated.
+    """
     values = {
         "title": item.title, "image_sha256": blobs().put(item.picture), "width_px": item.width_px,
         "height_px": item.height_px, "is_cut_out_by_model": cut_out_by_model, **item.values,
     }  # fmt: skip
     with transaction.atomic():
         existing = Product.objects.select_for_update().filter(sku=item.sku).first()
-        if existing is None or existing.image_sha256 != values["image_sha256"]:
-            values["look_hash"] = look_of(item.picture)
+        if existing is not None and cut is not None and existing.original_sha256 == cut.original_sha256:
+            # The same picture once more: what a person made of it meanwhile stays.
+            for name in ("image_sha256", "is_cut_out_by_model"):
+                values[name] = getattr(existing, name)
+        is_new = existing is None or existing.image_sha256 != values["image_sha256"]
+        is_held = existing is not None and is_new and existing.candidates.exists()
+        if is_held:
+            for name in ("image_sha256", "width_px", "height_px", "is_cut_out_by_model"):
+                del values[name]
+        elif is_new:
+            values |= picture_values(item.picture, cut, by_model=cut_out_by_model)
         if existing is None:
             Product.objects.create(sku=item.sku, **values)
             return "created"
@@ -94,7 +123,16 @@ def save_product(item: ProductFile, *, cut_out_by_model: bool = False) -> str:
             setattr(existing, name, values[name])
         if changed:
             existing.save(update_fields=changed)
-    return "updated" if changed else "unchanged"
+    return "held" if is_held else "updated" if changed else "unchanged"
+
+
+def picture_values(picture: bytes, cut: Cut | None, *, by_model: bool) -> dict[str, Any]:
+    """What a product's row says of a new picture besides its size."""
+    return {
+        "look_hash": look_of(picture), "is_waiting": by_model, "accepted_by": None, "accepted_at": None,
+        "original_sha256": cut.original_sha256 if cut else "", "confidence_sha256": cut.confidence_sha256 if cut else "",
+        "cut_settings": {"by": "model"} if by_model else {},
+    }  # fmt: skip
 
 
 def register_generator(
@@ -134,7 +172,7 @@ def plan_items(
         for shift in range(len(prompts)):
             for index, product in enumerate(products):
                 prompt = prompts[(index + shift) % len(prompts)]
-                if prompt.category and prompt.category != product.category:
+                if not prompt.fits(product.category):
                     continue
                 items.append(
                     {
@@ -165,13 +203,20 @@ def start_generation(
 
     Raises CannotStart with what to change.
     """
-    products = [product for product in products if not product.unsuitable]
+    products = [product for product in products if product.is_drawable]
     prompts = [prompt for prompt in prompts if prompt.is_active]
     generator = generator or Generator.objects.filter(is_in_use=True).first()
     if not products:
-        raise CannotStart("No product to draw: choose at least one that is not flagged unsuitable.")
+        raise CannotStart(
+            "No product to draw: choose at least one that is not flagged unsuitable and whose cut-out is accepted."
+        )
     if not prompts:
         raise CannotStart("No prompt to draw with: choose at least one active prompt.")
+    for prompt in prompts:
+        try:
+            wording.check(f"{prompt.text} {prompt.negative_text}", prompt.lists)
+        except wording.WordingError as problem:
+            raise CannotStart(f"The prompt “{prompt}” can't be drawn: {problem}") from problem
     if generator is None:
         raise CannotStart("No generator is in use: put one in use on the generators page.")
     if not 1 <= attempts <= MAX_ATTEMPTS:
@@ -206,9 +251,10 @@ def start_generation(
 
 
 def key_of(product: Product, prompt: Prompt, generator: Generator, seed: int) -> str:
+    words = prompt.words(product, seed)
     return candidate_key(
-        product_sha256=product.image_sha256, prompt=prompt.text, negative=prompt.negative_text,
-        image_scale=prompt.image_scale, generator=generator.key, seed=seed,
+        product_sha256=product.image_sha256, prompt=words.text, negative=words.negative,
+        image_scale=words.image_scale, generator=generator.key, seed=seed,
     )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ class ProductAdmin(StaffAdmin):
 @admin.register(Prompt)
 class PromptAdmin(StaffAdmin):
     see, add, change = "see_candidates", "generate", "generate"
-    list_display = ["id", "name", "text", "image_scale", "category", "is_active"]
+    list_display = ["id", "name", "text", "image_scale", "categories", "is_active"]
     list_filter = ["is_active"]
     search_fields = ["name", "text"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from adproof.perception.pictures import depth_to_png, open_picture, picture_to_png, saliency_to_png
 from generation.actions import key_of
 from generation.blobs import blobs
-from generation.models import Candidate, Generator, Product, Prompt
+from generation.models import Candidate, Generator, Product, Prompt, Words
 from runs.context import RunContext
 
 BATCH = 8
@@ -29,6 +29,10 @@ class Item:
     seed: int
     draw: uuid.UUID
     attempt: int = 1
+
+    @property
+    def words(self) -> Words:
+        return self.prompt.words(self.product, self.seed)
 
 
 def items_of(params: dict[str, Any]) -> list[Item]:
@@ -73,8 +77,8 @@ def draw_batch(ctx: RunContext, generator: Generator, items: Sequence[Item]) -> 
         images = drawer.generate(
             [
                 DrawRequest(
-                    product_rgba=product_rgba(item.product), prompt=item.prompt.text,
-                    negative_prompt=item.prompt.negative_text, image_scale=item.prompt.image_scale, seed=item.seed,
+                    product_rgba=product_rgba(item.product), prompt=item.words.text,
+                    negative_prompt=item.words.negative, image_scale=item.words.image_scale, seed=item.seed,
                 )
                 for item in missing
             ]
@@ -83,8 +87,8 @@ def draw_batch(ctx: RunContext, generator: Generator, items: Sequence[Item]) -> 
         seconds = (time.monotonic() - started) / len(missing)
         rows = [
             Candidate(
-                product=item.product, prompt=item.prompt, generator=generator, prompt_text=item.prompt.text,
-                negative_text=item.prompt.negative_text, image_scale=item.prompt.image_scale, seed=item.seed, draw=item.draw,
+                product=item.product, prompt=item.prompt, generator=generator, prompt_text=item.words.text,
+                negative_text=item.words.negative, image_scale=item.words.image_scale, seed=item.seed, draw=item.draw,
                 attempt=item.attempt, key=key_of(item.product, item.prompt, generator, item.seed), seconds=seconds,
                 image_sha256=blobs().put(picture_to_png(image)), depth_sha256=blobs().put(depth_to_png(depth)),
                 saliency_sha256=blobs().put(saliency_to_png(saliency)), depth_model=DEPTH_MODEL,

@@ -144,11 +144,11 @@ class PromptForm(forms.ModelForm):
 
     class Meta:
         model = Prompt
-        fields = ["name", "text", "negative_text", "image_scale", "category", "is_active"]
+        fields = ["name", "text", "negative_text", "image_scale", "categories", "is_active"]
         labels = {"image_scale": "Size of the product", "is_active": "Offer it when drawing"}
         help_texts = {
             "image_scale": "Its longest side as a share of the picture, 0.1 to 0.95.",
-            "category": "Only for products of this category; empty: for all.",
+            "categories": "Only for products of these categories, separated by commas; empty: for all.",
         }
         widgets = {"image_scale": forms.NumberInput(attrs={"step": "0.01", "min": "0.1", "max": "0.95"})}
         error_messages = {"name": {"unique": "There is a prompt of this name already: choose another."}}
@@ -280,7 +280,7 @@ class GenerateForm(forms.Form):
         return attempts
 
     def products(self) -> QuerySet[Product]:
-        rows = Product.objects.suitable().order_by("-pk")
+        rows = Product.objects.drawable().order_by("-pk")
         if self.cleaned_data["skus"]:
             rows = rows.filter(sku__in=self.cleaned_data["skus"])
         if self.cleaned_data["category"]:
@@ -292,5 +292,5 @@ class GenerateForm(forms.Form):
         pairs = 0
         chosen = list(self.products().values_list("category", flat=True))
         for prompt in self.cleaned_data["prompts"]:
-            pairs += chosen.count(prompt.category) if prompt.category else len(chosen)
+            pairs += sum(prompt.fits(category) for category in chosen)
         return pairs * int(self.cleaned_data["per_pair"])

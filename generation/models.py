@@ -2,11 +2,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+
+from adproof import wording
 
 MAX_PROMPT_CHARS = 2000
 SHA256 = {"max_length": 64}
@@ -15,6 +21,14 @@ SHA256 = {"max_length": 64}
 class ProductQuerySet(models.QuerySet):
     def suitable(self) -> ProductQuerySet:
         return self.filter(unsuitable=False)
+
+    def waiting(self) -> ProductQuerySet:
+        """Cut out by U2-Net, and nobody has looked at the cut-out yet."""
+        return self.filter(is_waiting=True, unsuitable=False)
+
+    def drawable(self) -> ProductQuerySet:
+        """May be drawn: not flagged, and its cut-out is accepted where it was made by a model."""
+        return self.filter(unsuitable=False, is_waiting=False)
 
 
 class Product(models.Model):
@@ -35,6 +49,17 @@ class Product(models.Model):
     size_cm = models.JSONField(null=True, blank=True)
     # The cut-out was made by U2-Net and not given by the shop: a person should look at it.
     is_cut_out_by_model = models.BooleanField(default=False)
+    # Waits for a look: not drawn until somebody accepts the cut-out.
+    is_waiting = models.BooleanField(default=False)
+    accepted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    # The shop's picture with its background, and U2-Net's confidence (16-bit PNG): a cut-out is made again from them.
+    original_sha256 = models.CharField(**SHA256, blank=True, default="")
+    confidence_sha256 = models.CharField(**SHA256, blank=True, default="")
+    # How it was cut last: {"threshold": ..., "softness": ..., "by": "model" | "hand" | "upload"}.
+    cut_settings = models.JSONField(default=dict, blank=True)
     # RF1M's sixth raw label: the SOURCE picture is at fault. Keeps every candidate of it out of datasets.
     unsuitable = models.BooleanField(default=False)
     unsuitable_reason = models.CharField(max_length=300, blank=True)
@@ -43,10 +68,18 @@ class Product(models.Model):
     objects = ProductQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["category", "id"], name="product_category")]
+        indexes = [
+            models.Index(fields=["category", "id"], name="product_category"),
+            models.Index(fields=["id"], condition=Q(is_waiting=True), name="product_waiting"),
+            models.Index(fields=["id"], condition=Q(unsuitable=True), name="product_unsuitable"),
+        ]
 
     def __str__(self) -> str:
         return self.title
+
+    @property
+    def is_drawable(self) -> bool:
+        return not self.unsuitable and not self.is_waiting
 
     @property
     def caption(self) -> str:
@@ -54,18 +87,45 @@ class Product(models.Model):
         return f"{self.title}. {self.description}".strip()
 
 
+class VariableList(models.Model):
+    """Named values that prompts draw from: `{colour}` takes one of the list "colour"."""
+
+    name = models.CharField(max_length=40, unique=True)
+    values = ArrayField(models.CharField(max_length=200))
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{{{self.name}}}"
+
+
+@dataclass(frozen=True)
+class Words:
+    """What one image is asked for: a prompt with everything put in."""
+
+    text: str
+    negative: str
+    image_scale: float
+
+
 class Prompt(models.Model):
-    """A designer's text for a scene."""
+    """A designer's text for a scene. May hold variables: see `words`."""
 
     name = models.CharField(max_length=120, unique=True)
     text = models.TextField(max_length=MAX_PROMPT_CHARS)
     negative_text = models.TextField(max_length=MAX_PROMPT_CHARS, blank=True)
     # Longest side of the product as a share of the canvas.
     image_scale = models.FloatField(default=0.5, validators=[MinValueValidator(0.1), MaxValueValidator(0.95)])
-    category = models.CharField(
-        max_length=80, blank=True, help_text="Only for products of this category; empty: for all."
-    )
+    # Only for products of these categories; empty: for all.
+    categories = ArrayField(models.CharField(max_length=80), default=list, blank=True)
+    # A category's own size and negative text go before and beside this prompt's (CategoryDefaults).
+    follows_category = models.BooleanField(default=False)
+    tags = ArrayField(models.CharField(max_length=40), default=list, blank=True)
+    notes = models.TextField(max_length=5000, blank=True)
     is_active = models.BooleanField(default=True)
+    # Made from this one, with a suffix for instance.
+    copied_from = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="copies")
+    # When its words were changed last: candidates from before were drawn with others.
+    words_changed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -77,6 +137,64 @@ class Prompt(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def fits(self, category: str) -> bool:
+        return not self.categories or category in self.categories
+
+    @cached_property
+    def lists(self) -> dict[str, list[str]]:
+        """The lists that its texts name; one query for each object, none where no variable is used."""
+        if "{" not in self.text + self.negative_text:
+            return {}
+        return dict(VariableList.objects.values_list("name", "values"))
+
+    @cached_property
+    def defaults(self) -> dict[str, CategoryDefaults]:
+        """By category, where this prompt follows them; one query for each object."""
+        return {row.category: row for row in CategoryDefaults.objects.all()} if self.follows_category else {}
+
+    def words(self, product: Product, seed: int) -> Words:
+        """What an image of this product with this seed is asked for. Raises WordingError.
+
+        The one place where a prompt becomes words: keys, drawing and tuning all ask here.
+        """
+
+        def expand(text: str) -> str:
+            return wording.expand(
+                text, product=product.title, category=product.category, seed=seed, lists=self.lists
+            )  # fmt: skip
+
+        own = self.defaults.get(product.category)
+        negative = ", ".join(text for text in (expand(self.negative_text), own.negative_text if own else "") if text)
+        return Words(expand(self.text), negative, own.image_scale if own and own.image_scale else self.image_scale)
+
+
+class PromptText(models.Model):
+    """What a prompt said until it was changed."""
+
+    prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="earlier_texts")
+    text = models.TextField()
+    negative_text = models.TextField(blank=True)
+    image_scale = models.FloatField()
+    changed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    until = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.prompt_id} until {self.until:%Y-%m-%d}"
+
+
+class CategoryDefaults(models.Model):
+    """What is usual for products of one category: its prompts, its size in the picture, what must not appear."""
+
+    category = models.CharField(max_length=80, unique=True)
+    prompts = models.ManyToManyField(Prompt, blank=True, related_name="+")
+    image_scale = models.FloatField(null=True, blank=True, validators=[MinValueValidator(0.1), MaxValueValidator(0.95)])
+    negative_text = models.TextField(max_length=MAX_PROMPT_CHARS, blank=True)
+
+    def __str__(self) -> str:
+        return self.category
 
 
 class Generator(models.Model):

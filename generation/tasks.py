@@ -65,10 +65,11 @@ def perceive(ctx: RunContext) -> dict[str, Any]:
 @kind("cut_out", "Cut products out")
 def cut_out(ctx: RunContext) -> dict[str, Any]:
     """Products whose picture has no alpha: U2-Net finds the object. What it can't find is listed, not fatal."""
+    from adproof.perception.masks import confidence_to_png
     from adproof.perception.pictures import open_picture, picture_to_png
-    from adproof.perception.saliency import cut_out as cut
+    from adproof.perception.saliency import cut_out_found
     from generation import runtime
-    from generation.actions import save_product
+    from generation.actions import PICTURE_IN_USE, Cut, save_product
     from generation.importing import ProductFile
     from generation.models import ImportProblem
 
@@ -77,15 +78,16 @@ def cut_out(ctx: RunContext) -> dict[str, Any]:
     for number, item in enumerate(items, start=1):
         ctx.stop_if_asked()
         try:
-            rgba = cut(open_picture(blobs().get(item["sha256"]))[..., :3], runtime.saliency())
+            rgba, found = cut_out_found(open_picture(blobs().get(item["sha256"]))[..., :3], runtime.saliency())
         except ValueError as error:
             with ctx.writing():
                 ImportProblem.objects.get_or_create(run=ctx.run, where=item["where"][:300], problem=str(error)[:500])
             ctx.log(f"{item['where']}: {error}", "warning")
             left_out += 1
             continue
+        cut = Cut(item["sha256"], blobs().put(confidence_to_png(found)))
         with ctx.writing():
-            save_product(
+            state = save_product(
                 ProductFile(
                     item["where"],
                     item["sku"],
@@ -97,7 +99,10 @@ def cut_out(ctx: RunContext) -> dict[str, Any]:
                     item["values"],
                 ),
                 cut_out_by_model=True,
+                cut=cut,
             )
+            if state == "held":
+                ImportProblem.objects.get_or_create(run=ctx.run, where=item["where"][:300], problem=PICTURE_IN_USE)
         made += 1
         ctx.progress(number, len(items))
     return {"products": made, "left_out": left_out}

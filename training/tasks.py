@@ -254,7 +254,7 @@ def tuning_samples(n: int, seed: int) -> list[Any]:
     from training.actions import DATASET
 
     give_splits(DATASET)
-    suitable = list(Product.objects.suitable().order_by("pk")[:20_000])
+    suitable = list(Product.objects.drawable().order_by("pk")[:20_000])
     split = splits(DATASET, [product.pk for product in suitable])
     products = [product for product in suitable if split.get(product.pk) == "train"]
     prompts = list(Prompt.objects.filter(is_active=True).order_by("pk"))
@@ -266,7 +266,8 @@ def tuning_samples(n: int, seed: int) -> list[Any]:
     samples = []
     for product in chosen:
         prompt = prompts[int(rng.integers(len(prompts)))]
-        samples.append(RFFTSample(pictures[product.pk], prompt.text, product.caption, prompt.image_scale))
+        words = prompt.words(product, int(rng.integers(2**31)) if prompt.lists else seed)
+        samples.append(RFFTSample(pictures[product.pk], words.text, product.caption, words.image_scale))
     return samples
 
 

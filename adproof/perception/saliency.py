@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
+from adproof.perception.masks import INSTEAD, alpha_of, check_share, resized
 from adproof.perception.pictures import Pixels
 
 Floats = NDArray[np.float32]
@@ -23,15 +23,8 @@ SIDE_PX = 320
 _MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 _STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 
-_INSTEAD = (
-    "Use a picture of one product on a plain background with a margin around it, "
-    "or a PNG or WebP with a transparent background."
-)
 # Below 0.5 the net itself says "background" everywhere.
 _LEAST_CONFIDENCE = 0.5
-_EDGE_FROM, _EDGE_TO = 0.3, 0.7
-_LEAST_SHARE, _MOST_SHARE = 0.002, 0.95
-_SPECK_SHARE = 0.05
 
 
 class Saliency:
@@ -98,7 +91,7 @@ class Saliency:
         found = self._found(image)
         low, high = float(found.min()), float(found.max())
         stretched = (found - low) / max(high - low, 1e-6)
-        return _resized(stretched, image.shape[1], image.shape[0])
+        return resized(stretched, image.shape[1], image.shape[0])
 
 
 def cut_out(image: Pixels, saliency: Saliency) -> Pixels:
@@ -110,33 +103,17 @@ def cut_out(image: Pixels, saliency: Saliency) -> Pixels:
     Returns: (H, W, 4) uint8, the picture's own colours with the found alpha, not premultiplied.
     Raises: ValueError: nothing stands out, everything does, or another shape or type; says what to do.
     """
+    return cut_out_found(image, saliency)[0]
+
+
+def cut_out_found(image: Pixels, saliency: Saliency) -> tuple[Pixels, Floats]:
+    """As `cut_out`, with the confidence map that it was cut by: (320, 320) float32 in [0, 1]."""
     (found,) = saliency.confidence([image])
     if float(found.max()) < _LEAST_CONFIDENCE:
-        raise ValueError(f"no object found: nothing in the picture stands out. {_INSTEAD}")
-    edge = np.clip((found - _EDGE_FROM) / (_EDGE_TO - _EDGE_FROM), 0, 1)
-    alpha = _without_specks(_resized(edge, image.shape[1], image.shape[0]))
-    share = float((alpha > 127).mean())
-    if share < _LEAST_SHARE:
-        raise ValueError(f"no object found: what stands out covers {share:.2%} of the picture. {_INSTEAD}")
-    if share > _MOST_SHARE:
-        raise ValueError(f"no object found: {share:.0%} of the picture stands out, not one thing. {_INSTEAD}")
-    return np.dstack([image, alpha])
-
-
-def _without_specks(alpha: Pixels) -> Pixels:
-    """Drop islands under a twentieth of the largest: reflections and dirt, not a second product."""
-    n, parts, stats, _ = cv2.connectedComponentsWithStats((alpha > 12).astype(np.uint8), connectivity=8)
-    if n <= 2:
-        return alpha
-    areas = stats[:, cv2.CC_STAT_AREA]
-    kept = areas >= _SPECK_SHARE * areas[1:].max()
-    kept[0] = False
-    return np.where(kept[parts], alpha, 0).astype(np.uint8)
-
-
-def _resized(found: NDArray[np.floating], width: int, height: int) -> Pixels:
-    image = Image.fromarray((found * 255).round().astype(np.uint8))
-    return np.array(image.resize((width, height), Image.Resampling.BICUBIC), dtype=np.uint8)
+        raise ValueError(f"no object found: nothing in the picture stands out. {INSTEAD}")
+    alpha = alpha_of(found, image.shape[1], image.shape[0])
+    check_share(alpha)
+    return np.dstack([image, alpha]), found
 
 
 def _check(image: Pixels) -> None:

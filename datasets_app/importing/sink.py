@@ -20,7 +20,7 @@ from datasets_app.importing import labels
 from datasets_app.importing.items import GivenProduct, Read, Sample
 from datasets_app.importing.sources import Belongings
 from datasets_app.importing.tally import Tally
-from generation.actions import save_product
+from generation.actions import PICTURE_IN_USE, Cut, save_product
 from generation.blobs import blobs
 from generation.importing import Problem, ProductFile, read_picture
 from generation.models import Candidate, Product
@@ -52,6 +52,7 @@ class Sink:
         self._met: set[int] = set()  # products of this import, so that each is told once
         self._candidates: set[str] = set()
         self._decoded = 0
+        self._cuts: dict[str, Cut] = {}  # of products cut out in this chunk
 
     # --- looking
 
@@ -170,16 +171,18 @@ class Sink:
     def _cut(self, sample: Sample, found: ProductFile) -> _Ready | LeftOut:
         if self.dry_run:
             return _Ready(sample, found, True, "", "", None)
+        from adproof.perception.masks import confidence_to_png
         from adproof.perception.pictures import open_picture, picture_to_png
-        from adproof.perception.saliency import cut_out
+        from adproof.perception.saliency import cut_out_found
         from generation import runtime
 
         try:
-            rgba = cut_out(open_picture(found.picture)[..., :3], runtime.saliency())
+            rgba, confidence = cut_out_found(open_picture(found.picture)[..., :3], runtime.saliency())
         except ValueError as error:
             return LeftOut(sample.where, "no product found in the picture", str(error))
         height, width = rgba.shape[:2]
         file = replace(found, picture=picture_to_png(rgba), has_alpha=True, width_px=width, height_px=height)
+        self._cuts[file.sku] = Cut(blobs().put(found.picture), blobs().put(confidence_to_png(confidence)))
         return _Ready(sample, file, True, "", "", None)
 
     def _kept(self, read: Read | None) -> Kept:
@@ -219,7 +222,10 @@ class Sink:
 
     def _saved(self, file: ProductFile, is_cut_out: bool, known: Product | None) -> str:
         if not self.dry_run:
-            return save_product(file, cut_out_by_model=is_cut_out)
+            state = save_product(file, cut_out_by_model=is_cut_out, cut=self._cuts.pop(file.sku, None))
+            if state == "held":
+                self.tally.note(f"The pictures of some known products stay as they are: {PICTURE_IN_USE}")
+            return state
         if known is None:
             return "created"
         values = {"title": file.title, "image_sha256": hashlib.sha256(file.picture).hexdigest(), **file.values}

@@ -38,7 +38,9 @@ class Command(BaseCommand):
             found = FolderPictures(path)
             if not found:
                 raise BadImport(f"{path} holds no PNG, JPEG or WebP picture.")
-            return import_product_files(((name, found[name]) for name in found), values={"category": category, "source": source})
+            return import_product_files(
+                ((name, found[name]) for name in found), values={"category": category, "source": source}
+            )
         if path.suffix.lower() != ".csv":
             raise BadImport(f"{path} is neither a folder nor a .csv file.")
         return import_products_csv(path.read_bytes(), FolderPictures(pictures or path.parent))
