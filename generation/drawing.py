@@ -12,12 +12,11 @@ import numpy as np
 from adproof.perception.pictures import depth_to_png, open_picture, picture_to_png, saliency_to_png
 from generation.actions import key_of
 from generation.blobs import blobs
+from generation.model_sets import part_in_use
 from generation.models import Candidate, Generator, Product, Prompt, Words
 from runs.context import RunContext
 
 BATCH = 8
-# The mini set's depth and saliency, told apart from other sets' in the candidate's row.
-DEPTH_MODEL, SALIENCY_MODEL = "mini-dpt", "u2netp"
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,8 @@ def draw_batch(ctx: RunContext, generator: Generator, items: Sequence[Item]) -> 
                 negative_text=item.words.negative, image_scale=item.words.image_scale, seed=item.seed, draw=item.draw,
                 attempt=item.attempt, key=key_of(item.product, item.prompt, generator, item.seed), seconds=seconds,
                 image_sha256=blobs().put(picture_to_png(image)), depth_sha256=blobs().put(depth_to_png(depth)),
-                saliency_sha256=blobs().put(saliency_to_png(saliency)), depth_model=DEPTH_MODEL,
-                saliency_model=SALIENCY_MODEL, run=ctx.run,
+                saliency_sha256=blobs().put(saliency_to_png(saliency)), depth_model=part_in_use("depth").name,
+                saliency_model=part_in_use("saliency").name, run=ctx.run,
             )
             for item, image, depth, saliency in zip(missing, images, depths, saliencies, strict=True)
         ]  # fmt: skip

@@ -1,19 +1,14 @@
 """The only door of this app to torch: models, loaded once per worker process and kept."""
 
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
+from generation.model_sets import path_in_use
 
 if TYPE_CHECKING:
     from adproof.diffusion.generator import Generator as Drawer
     from adproof.perception.depth import Depth
     from adproof.perception.saliency import Saliency
-
-
-def model_folder(part: str) -> Path:
-    return Path(settings.MODEL_SETS_DIR) / settings.MODEL_SET / part
 
 
 def one_thread() -> None:
@@ -40,11 +35,11 @@ def depth() -> "Depth":
     from adproof.perception.depth import Depth
 
     one_thread()
-    return Depth(model_folder("depth"))
+    return Depth(path_in_use("depth"))
 
 
 @cache
 def saliency() -> "Saliency":
     from adproof.perception.saliency import Saliency
 
-    return Saliency(model_folder("saliency") / "u2netp.onnx")
+    return Saliency(path_in_use("saliency"))

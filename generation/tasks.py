@@ -38,7 +38,7 @@ def perceive(ctx: RunContext) -> dict[str, Any]:
     """For candidates that came without them (imported ones)."""
     from adproof.perception.pictures import depth_to_png, open_picture, saliency_to_png
     from generation import runtime
-    from generation.drawing import DEPTH_MODEL, SALIENCY_MODEL
+    from generation.model_sets import part_in_use
     from generation.models import Candidate
 
     ids = ctx.params["candidates"]
@@ -49,10 +49,10 @@ def perceive(ctx: RunContext) -> dict[str, Any]:
         if images:
             depths, saliencies = runtime.depth()(images), runtime.saliency()(images)
             for row, depth, saliency in zip(rows, depths, saliencies, strict=True):
-                row.depth_sha256, row.depth_model = blobs().put(depth_to_png(depth)), DEPTH_MODEL
+                row.depth_sha256, row.depth_model = blobs().put(depth_to_png(depth)), part_in_use("depth").name
                 row.saliency_sha256, row.saliency_model = (
                     blobs().put(saliency_to_png(saliency)),
-                    SALIENCY_MODEL,
+                    part_in_use("saliency").name,
                 )
             with ctx.writing():
                 Candidate.objects.bulk_update(

@@ -277,7 +277,7 @@ def feedback_of(checkpoint: Any, config: Any) -> Any:
     from adproof.perception.depth import TorchDepth
     from adproof.perception.u2netp import TorchU2NetP
     from adproof.rfnet.scoring import differentiable
-    from generation.runtime import model_folder
+    from generation.model_sets import path_in_use
     from rfnet_service import runtime
 
     scorer = runtime.scorer(checkpoint.folder, checkpoint.sha256)
@@ -287,7 +287,7 @@ def feedback_of(checkpoint: Any, config: Any) -> Any:
         pictures = (product.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
         return network(scorer.products(list(pictures)), image, depth, saliency, scorer.tokens(captions))
 
-    nets = TorchDepth(model_folder("depth")), TorchU2NetP(model_folder("saliency") / "u2netp.safetensors")
+    nets = TorchDepth(path_in_use("depth")), TorchU2NetP(path_in_use("saliency").with_suffix(".safetensors"))
     for net in nets:
         net.requires_grad_(False)
     return rfnet_feedback(judge, *nets, config.depth_gradient, config.saliency_gradient, config.saliency_size)

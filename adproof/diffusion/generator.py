@@ -5,86 +5,47 @@ Both kinds run StableDiffusionControlNetInpaintPipeline as methods.md describes;
 * "sd-controlnet": Stable Diffusion 1.5 class weights (hub ids or local folders) with ControlNet canny, 512 px.
 * "mini": the small nets shipped with the project, 128 px; the background is enlarged to 512 px and the product laid
   over it in full resolution.
+
+The same picture to the bit needs the same batch shape: matrix products are summed up in an order that depends on it. So
+every picture carries its Shapes (which batch size it was in, and where, from which step on), and `redraw` follows them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any
 
-import cv2
-import numpy as np
-import numpy.typing as npt
 import torch
-from diffusers import ControlNetModel, DDIMScheduler, StableDiffusionControlNetInpaintPipeline
-from huggingface_hub import snapshot_download
-from PIL import Image
+from diffusers import ControlNetModel, StableDiffusionControlNetInpaintPipeline
+from torch import Tensor
 
-from adproof.diffusion.conditions import (
-    Conditions,
-    Uint8Array,
-    composite,
-    edge_control,
-    prepare,
-    product_control,
+from adproof.diffusion import memory, schedulers
+from adproof.diffusion.conditions import Conditions, Uint8Array, composite, prepare
+from adproof.diffusion.config import (
+    MINI,
+    MINI_FOLDER,
+    PAPER,
+    PRESETS,
+    Folders,
+    GeneratorConfig,
+    generator_key,
+    local_folder,
+    lora_file,
 )
+from adproof.diffusion.enlarging import enlarge
+from adproof.diffusion.sampling import Sampler
 
-MINI_FOLDER = Path(__file__).resolve().parent.parent / "models" / "mini" / "generator"
-WEIGHT_FILES = ("*.safetensors", "*.json", "*.txt")
-PIPELINE_PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
-# Raised when the drawing code itself changes what a seed gives.
-DRAWING_VERSION = 1
+__all__ = [
+    "MINI", "MINI_FOLDER", "PAPER", "PRESETS", "DrawRequest", "Drawn", "EarlyStop", "Generator", "GeneratorConfig", "Shape",
+    "enlarge", "local_folder",
+]  # fmt: skip
 
+log = logging.getLogger(__name__)
 OnStep = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class GeneratorConfig:
-    """Everything that decides the pictures, and where and how fast they are drawn."""
-
-    kind: Literal["mini", "sd-controlnet"]
-    base: str  # diffusers folder or hub id: VAE, U-Net, text encoder, tokenizer
-    controlnet: str | None = None  # folder or hub id; None: the base folder's own controlnet/
-    lora: str | None = None  # folder or hub id of a LoRA
-    lora_scale: float = 0.8
-    steps: int = 40  # DDIM steps
-    guidance: float = 7.5  # classifier-free guidance weight
-    conditioning_scale: float = 1.0  # weight of the ControlNet's residuals
-    eta: float = 0.0  # 0: deterministic DDIM
-    canvas: int = 512  # side at which the nets draw, px
-    size: int = 512  # side of the finished picture, px
-    control: Literal["edges", "product"] = "edges"  # what the ControlNet sees, see conditions.py
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    device: str = "cpu"
-    batch: int = 4  # images per batch
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> GeneratorConfig:
-        """The preset of values["kind"] with these values over it; raises ValueError for unknown kinds and keys."""
-        kind = values.get("kind")
-        if kind not in PRESETS:
-            raise ValueError(f"generator kind {kind!r} is unknown; there are: {', '.join(PRESETS)}")
-        unknown = set(values) - {f.name for f in fields(cls)}
-        if unknown:
-            raise ValueError(f"unknown generator settings: {', '.join(sorted(unknown))}")
-        return replace(PRESETS[kind], **values)
-
-
-MINI = GeneratorConfig(
-    kind="mini", base=str(MINI_FOLDER), steps=16, guidance=2.0, canvas=128, control="product", batch=8
-)
-PAPER = GeneratorConfig(
-    kind="sd-controlnet",
-    base="digiplay/majicMIX_realistic_v7",
-    controlnet="lllyasviel/control_v11p_sd15_canny",
-    dtype="float16",
-    device="cuda",
-)
-PRESETS: dict[str, GeneratorConfig] = {"mini": MINI, "sd-controlnet": PAPER}
+# From this step on (0: from the start) the picture was one of so many, at this place.
+Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -98,6 +59,27 @@ class DrawRequest:
     image_scale: float = 0.72  # longer side of the product / canvas
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """One picture, and what it takes to draw it again to the bit."""
+
+    image: Uint8Array  # (size, size, 3)
+    shapes: tuple[Shape, ...]
+    # Given up after this step: `image` is what it was heading for, not what it would have become.
+    abandoned_at: int | None = None
+
+
+@dataclass(frozen=True)
+class EarlyStop:
+    """After `step` steps, ask which images are worth going on with.
+
+    keep(indices of the requests, the pictures they are heading for) -> one bool each.
+    """
+
+    step: int
+    keep: Callable[[Sequence[int], Sequence[Uint8Array]], Sequence[bool]]
+
+
 @dataclass
 class Generator:
     """Loaded weights, ready to draw. `key` names the generator: equal keys, equal pictures for equal requests."""
@@ -105,21 +87,35 @@ class Generator:
     config: GeneratorConfig
     pipeline: StableDiffusionControlNetInpaintPipeline
     key: str
+    batch_size: memory.BatchSize = field(init=False)
+    sampler: Sampler = field(init=False)
+
+    def __post_init__(self) -> None:
+        cfg, vae = self.config, self.pipeline.vae
+        per_image = memory.bytes_per_image(
+            cfg.canvas, vae.config.block_out_channels[0], vae.dtype.itemsize, sliced=cfg.vae_slicing
+        )
+        self.batch_size = memory.BatchSize(cfg.batch, per_image)
+        self.sampler = Sampler(self.pipeline, cfg)
 
     @classmethod
     def load(cls, config: Mapping[str, Any] | GeneratorConfig) -> Generator:
         """Load a generator; never downloads.
 
         config: a GeneratorConfig, or a dict with "kind" and whatever differs from that kind's preset (MINI, PAPER).
-        Raises ValueError for a wrong config, FileNotFoundError (naming the command to get it) for missing weights.
+        Raises ValueError for a wrong config, FileNotFoundError (naming the command to get it) for missing weights,
+        OSError for pickled ones.
         """
         cfg = config if isinstance(config, GeneratorConfig) else GeneratorConfig.from_dict(config)
-        base = local_folder(cfg.base)
-        control = local_folder(cfg.controlnet) if cfg.controlnet else base / "controlnet"
+        cfg.check()
+        folders = Folders.of(cfg)
+        if cfg.device.startswith("cuda") and not torch.cuda.is_available():
+            raise ValueError('this generator draws on a GPU, and this machine has none: set its "device" to "cpu" and '
+                             '"dtype" to "float32", or draw on another machine')  # fmt: skip
         dtype = getattr(torch, cfg.dtype)
         pipeline = StableDiffusionControlNetInpaintPipeline.from_pretrained(
-            base,
-            controlnet=ControlNetModel.from_pretrained(control, dtype=dtype, use_safetensors=True),
+            folders.base,
+            controlnet=ControlNetModel.from_pretrained(folders.controlnet, dtype=dtype, use_safetensors=True),
             dtype=dtype,
             use_safetensors=True,
             safety_checker=None,
@@ -127,60 +123,113 @@ class Generator:
             requires_safety_checker=False,
             local_files_only=True,
         )
-        pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
-        lora = local_folder(cfg.lora) if cfg.lora else None
-        if lora:
-            pipeline.load_lora_weights(lora, use_safetensors=True)
+        pipeline.scheduler = schedulers.make(cfg, pipeline.scheduler.config)
+        if folders.lora is not None:
+            weights = lora_file(folders.lora)
+            pipeline.load_lora_weights(weights.parent, weight_name=weights.name, use_safetensors=True)
             pipeline.fuse_lora(lora_scale=cfg.lora_scale)
+            pipeline.unload_lora_weights()  # what is fused stays
         pipeline.to(cfg.device)
-        return cls(cfg, pipeline, generator_key(cfg, base, control, lora))
+        _arrange(pipeline, cfg)
+        return cls(cfg, pipeline, generator_key(cfg, folders))
 
     def generate(self, requests: Sequence[DrawRequest], on_step: OnStep | None = None) -> list[Uint8Array]:
-        """Draw the requests, in their order: (size, size, 3) uint8 each.
+        """Draw the requests, in their order: (size, size, 3) uint8 each. See `draw`."""
+        return [drawn.image for drawn in self.draw(requests, on_step)]
+
+    def draw(
+        self, requests: Sequence[DrawRequest], on_step: OnStep | None = None, early_stop: EarlyStop | None = None
+    ) -> list[Drawn]:
+        """Draw the requests, in batches as large as the memory allows, in their order.
 
         on_step(done, total) is called after every denoising step of every batch; what it raises stops the drawing at
         once and is passed on. Each image has a random stream of its own, so its pixels do not depend on the order
-        of the requests; its batch neighbours can move a channel by one grey level through float rounding (batch=1
-        rules that out).
-        Raises ValueError for a product without pixels or a bad image_scale, before anything is drawn.
+        of the requests; its batch neighbours can move a channel by one grey level through float rounding (`redraw`
+        rules that out). With early_stop, hopeless images leave their batch and the rest goes on faster.
+        Raises ValueError for a product without pixels or a bad image_scale, before anything is drawn. An out-of-memory
+        is raised only when not even one image fits.
         """
-        for request in requests:
-            prepare(request.product_rgba, request.image_scale, self.config.canvas)
-        batches = [requests[i : i + self.config.batch] for i in range(0, len(requests), self.config.batch)]
-        images: list[Uint8Array] = []
-        for number, batch in enumerate(batches):
-            images += self._draw(batch, on_step, number * self.config.steps, len(batches) * self.config.steps)
-        return images
+        conditions = [prepare(r.product_rgba, r.image_scale, self.config.canvas) for r in requests]
+        drawn: list[Drawn] = []
+        batches_done = 0
+        while len(drawn) < len(requests):
+            left = len(requests) - len(drawn)
+            batch = min(self.batch_size.now(self.sampler.device), left)
+            part = slice(len(drawn), len(drawn) + batch)
+            tell = _told(on_step, batches_done, -(-left // batch))
+            try:
+                drawn += self._draw(requests[part], conditions[part], tell, _moved(early_stop, len(drawn)))
+                batches_done += 1
+            except (RuntimeError, MemoryError) as error:
+                if not memory.is_out_of_memory(error) or batch == 1:
+                    raise
+                error.__traceback__ = None  # its frames hold the tensors
+                log.warning("out of memory with %d images at once: %d from now on", batch, self.batch_size.halve(batch))
+                if self.sampler.device.type == "cuda":
+                    torch.cuda.empty_cache()
+        return drawn
 
-    def _draw(self, requests: Sequence[DrawRequest], on_step: OnStep | None, done: int, total: int) -> list[Uint8Array]:
-        cfg = self.config
-        conditions = [prepare(r.product_rgba, r.image_scale, cfg.canvas) for r in requests]
-        control = product_control if cfg.control == "product" else edge_control
+    def redraw(self, request: DrawRequest, shapes: Sequence[Shape], abandoned_at: int | None = None) -> Uint8Array:
+        """Draw a picture again as it was drawn: in batches of the same sizes, at the same places.
 
-        def after_step(_pipe: Any, step: int, _t: Any, _tensors: Any) -> dict[str, Any]:
+        Equal to the bit on the same hardware with the same versions and number of threads. Takes the time of the
+        whole batch, whose other places are filled with the same request.
+        Raises ValueError for shapes that no batch can have had.
+        """
+        _check(shapes)
+        first = shapes[0]
+        conditions = prepare(request.product_rgba, request.image_scale, self.config.canvas)
+        rest = {shape[0]: _rows_that_stay(before, shape) for before, shape in zip(shapes, shapes[1:], strict=False)}
+        rows = self.sampler.begin([conditions] * first[1], [request.prompt] * first[1], [request.negative_prompt] * first[1],
+                                  [request.seed] * first[1])  # fmt: skip
+        found: list[Uint8Array] = []
+
+        def after_step(step: int, estimate: Callable[[], Tensor]) -> Sequence[int] | None:
+            if step == abandoned_at:
+                found.append(self.sampler.decode(estimate())[_at(shapes, step)[2]])
+                return []
+            return rest.get(step)
+
+        self.sampler.denoise(rows, after_step)
+        background = found[0] if found else self.sampler.decode(rows.latents)[shapes[-1][2]]
+        return self._finish(background, conditions, request)
+
+    def _draw(
+        self, requests: Sequence[DrawRequest], conditions: Sequence[Conditions], on_step: OnStep | None,
+        early_stop: EarlyStop | None,
+    ) -> list[Drawn]:  # fmt: skip
+        rows = self.sampler.begin(
+            conditions, [r.prompt for r in requests], [r.negative_prompt for r in requests], [r.seed for r in requests]
+        )
+        total = self.sampler.total_steps()
+        going = list(range(len(requests)))
+        shapes: dict[int, tuple[Shape, ...]] = {i: ((0, len(requests), i),) for i in going}
+        results: dict[int, Drawn] = {}
+
+        def after_step(step: int, estimate: Callable[[], Tensor]) -> Sequence[int] | None:
             if on_step is not None:
-                on_step(done + step + 1, total)
-            return {}
+                on_step(step, total)
+            if early_stop is None or step != early_stop.step or step == total:
+                return None
+            pictures = [
+                self._finish(background, conditions[i], requests[i])
+                for i, background in zip(going, self.sampler.decode(estimate()), strict=True)
+            ]
+            wanted = early_stop.keep(going, pictures)
+            kept = [place for place, is_wanted in enumerate(wanted) if is_wanted]
+            for place, i in enumerate(going):
+                if not wanted[place]:
+                    results[i] = Drawn(pictures[place], shapes[i], step)
+            if len(kept) < len(going):
+                going[:] = [going[place] for place in kept]
+                for place, i in enumerate(going):
+                    shapes[i] += ((step, len(going), place),)
+            return kept
 
-        drawn = self.pipeline(
-            prompt=[r.prompt for r in requests],
-            negative_prompt=[r.negative_prompt for r in requests],
-            image=[Image.fromarray(c.on(127)) for c in conditions],
-            mask_image=[Image.fromarray(c.inpaint_mask) for c in conditions],
-            control_image=[Image.fromarray(control(c)) for c in conditions],
-            height=cfg.canvas,
-            width=cfg.canvas,
-            strength=1.0,
-            num_inference_steps=cfg.steps,
-            guidance_scale=cfg.guidance,
-            eta=cfg.eta,
-            controlnet_conditioning_scale=cfg.conditioning_scale,
-            generator=[torch.Generator("cpu").manual_seed(r.seed) for r in requests],
-            output_type="np",
-            callback_on_step_end=after_step,
-        ).images
-        backgrounds = [np.rint(image * 255).astype(np.uint8) for image in np.asarray(drawn)]
-        return [self._finish(b, c, r) for b, c, r in zip(backgrounds, conditions, requests, strict=True)]
+        self.sampler.denoise(rows, after_step)
+        for i, background in zip(going, self.sampler.decode(rows.latents) if going else [], strict=True):
+            results[i] = Drawn(self._finish(background, conditions[i], requests[i]), shapes[i])
+        return [results[i] for i in range(len(requests))]
 
     def _finish(self, background: Uint8Array, conditions: Conditions, request: DrawRequest) -> Uint8Array:
         if self.config.size == self.config.canvas:
@@ -189,68 +238,48 @@ class Generator:
         return composite(enlarge(background, conditions.alpha, self.config.size), full)
 
 
-def enlarge(background: Uint8Array, alpha: Uint8Array, size: int) -> Uint8Array:
-    """A small background (S, S, 3) brought to (size, size, 3).
-
-    What the product covers (alpha (S, S)), and the pixel around it, is first filled from its surroundings, so that
-    its blurred copy in the small picture leaves no rim around the sharp product that is laid over it.
-    """
-    covered = cv2.dilate((alpha > 0).astype(np.uint8), np.ones((3, 3), np.uint8))
-    filled = _filled(background.astype(np.float32), (covered == 0).astype(np.float32))
-    large = cv2.resize(filled, (size, size), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(np.rint(np.clip(large, 0, 255)), np.uint8)
-
-
-def _filled(picture: npt.NDArray[np.float32], known: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """picture (H, W, 3) where known (H, W) is 1, elsewhere smoothly continued from there (push-pull pyramid)."""
-    height, width = known.shape
-    if known.min() == 1 or min(height, width) == 1:
-        return picture
-    half = ((width + 1) // 2, (height + 1) // 2)
-    weight = cv2.resize(known, half, interpolation=cv2.INTER_AREA)
-    colour = cv2.resize(picture * known[..., None], half, interpolation=cv2.INTER_AREA)
-    coarse = _filled(colour / np.maximum(weight, 1e-6)[..., None], (weight > 0).astype(np.float32))
-    behind = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(np.where(known[..., None] > 0, picture, behind), np.float32)
+def _arrange(pipeline: Any, cfg: GeneratorConfig) -> None:
+    """Memory layout and memory savers."""
+    if cfg.channels_last:
+        for part in (pipeline.unet, pipeline.controlnet, pipeline.vae):
+            part.to(memory_format=torch.channels_last)
+    if cfg.attention_slicing:
+        pipeline.enable_attention_slicing()
+    if cfg.vae_slicing:
+        pipeline.vae.enable_slicing()
 
 
-def local_folder(source: str) -> Path:
-    """The folder of a local path, or of a hub id that was downloaded before.
-
-    Raises FileNotFoundError that names the command which gets the model.
-    """
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        return folder
-    if source.count("/") == 1 and not source.startswith((".", "/", "~")):
-        try:
-            return Path(snapshot_download(source, local_files_only=True))
-        except Exception as error:  # noqa: BLE001  (the hub client raises many kinds; all mean "not here")
-            raise FileNotFoundError(
-                f"the model {source} is not on this machine: get it with `hf download {source}`, or name a local folder"
-            ) from error
-    raise FileNotFoundError(f"there is no model folder {source}: name a diffusers folder or a hub id (owner/name)")
+def _told(on_step: OnStep | None, done: int, left: int) -> OnStep | None:
+    """on_step in steps of all batches, so many done and left."""
+    if on_step is None:
+        return None
+    return lambda step, total: on_step(done * total + step, (done + left) * total)
 
 
-def generator_key(cfg: GeneratorConfig, base: Path, controlnet: Path, lora: Path | None) -> str:
-    """sha256 (hex) over all settings that decide pictures and the contents of all weight and config files."""
-    where_and_how_fast = ("base", "controlnet", "lora", "device", "batch")
-    settings = {name: value for name, value in asdict(cfg).items() if name not in where_and_how_fast}
-    if lora is None:
-        settings.pop("lora_scale")
-    digests = {f"{part}/{name}": sha for part in PIPELINE_PARTS for name, sha in _file_digests(base / part)}
-    digests |= {f"controlnet/{name}": sha for name, sha in _file_digests(controlnet)}
-    if lora is not None:
-        digests |= {f"lora/{name}": sha for name, sha in _file_digests(lora)}
-    content = {"version": DRAWING_VERSION, "settings": settings, "files": digests}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def _moved(early_stop: EarlyStop | None, start: int) -> EarlyStop | None:
+    """The same, asked about one batch of the requests."""
+    if early_stop is None:
+        return None
+    keep = early_stop.keep
+    return EarlyStop(early_stop.step, lambda going, pictures: keep([start + i for i in going], pictures))
 
 
-def _file_digests(folder: Path) -> list[tuple[str, str]]:
-    files = sorted(path for pattern in WEIGHT_FILES for path in folder.rglob(pattern))
-    return [(path.relative_to(folder).as_posix(), _sha256(path)) for path in files]
+def _check(shapes: Sequence[Shape]) -> None:
+    if not shapes or shapes[0][0] != 0 or any(not 0 <= place < size for _, size, place in shapes):
+        raise ValueError(f"shapes are (from step, batch size, place), the first from step 0, not {list(shapes)}")
+    for before, after in zip(shapes, shapes[1:], strict=False):
+        right_before, right_after = before[1] - before[2], after[1] - after[2]
+        if after[0] <= before[0] or after[2] > before[2] or right_after > right_before:
+            raise ValueError(f"a batch only gets smaller: {after} can't follow {before}")
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _rows_that_stay(before: Shape, after: Shape) -> list[int]:
+    """Any rows of the earlier batch that bring ours to its place in the later one."""
+    _, _, place = before
+    left, right = after[2], after[1] - after[2] - 1
+    return [*range(left), place, *range(place + 1, place + 1 + right)]
+
+
+def _at(shapes: Sequence[Shape], step: int) -> Shape:
+    """The shape during this step (shapes begin after the step they name)."""
+    return [shape for shape in shapes if shape[0] < step][-1]
