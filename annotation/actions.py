@@ -109,11 +109,14 @@ def lease(user: Any, project: Project, count: int, now: datetime | None = None) 
     return take(user, project, count, now).tasks
 
 
-def take(user: Any, project: Project, count: int, now: datetime | None = None) -> Taken:
+def take(
+    user: Any, project: Project, count: int, now: datetime | None = None, held: Sequence[int] | None = None
+) -> Taken:
     """Up to `count` tasks this person has not judged, held for them for the project's lease time.
 
     First what reviewers sent back to them (`comment` says what about), then the queue in its order with gold mixed in
-    at random places. None when the project is paused or nothing is left.
+    at random places. None when the project is paused or nothing is left; then, for who says what they `held` already,
+    what else is held for them: a page that was closed too suddenly has taken it along.
     """
     if project.is_paused or count < 1:
         return Taken([], 0)
@@ -137,6 +140,8 @@ def take(user: Any, project: Project, count: int, now: datetime | None = None) -
             if len(gold) < gold_wanted and left:
                 more, left = _lease_queued(trip, values, gold_wanted - len(gold), place)
                 queued += more
+        if held is not None and not (back or gold or queued):
+            [[(queued,)]] = trip.run(statements.LEASE_AGAIN, values={**values, "count": count, "tasks": list(held)})
         [rows] = trip.run(statements.READ_LEASED, values={**values, "slots": [*back, *gold, *queued]}, last=True)
     tasks = [Leased(*row) for row in rows]
     first = [task for task in tasks if task.slot_id in back]

@@ -95,7 +95,9 @@ def lease(request: Request) -> Response:
     if project is None:
         raise NotFound("There is no such project.")
     now = timezone.now()
-    given = payload.lease(request.user, project, asked["count"], now, asked.get("today_from"), token=bool(request.auth))
+    given = payload.lease(
+        request.user, project, asked["count"], now, asked.get("today_from"), token=bool(request.auth), held=asked.get("held")
+    )
     return Response(given)
 
 

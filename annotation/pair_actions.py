@@ -49,11 +49,13 @@ class Outcome:
 # --- leases
 
 
-def lease(user: Any, project: Project, count: int, now: datetime | None = None) -> list[PairSlot]:
+def lease(
+    user: Any, project: Project, count: int, now: datetime | None = None, held: Sequence[int] | None = None
+) -> list[PairSlot]:
     """Up to `count` pairs this person has not judged, held for the project's lease time.
 
     Each slot comes with its pair, candidates and product loaded, and `first_is_left`. Empty when the project is
-    paused or nothing is left.
+    paused or nothing is left; then, for who says what they `held` already, what else is held for them.
     """
     if project.is_paused or count < 1:
         return []
@@ -71,6 +73,9 @@ def lease(user: Any, project: Project, count: int, now: datetime | None = None) 
             seen, ids = cursor.fetchone()
             if ids or not seen:
                 break
+        if held is not None and not ids:
+            cursor.execute(pair_statements.LEASE_AGAIN, {**values, "pairs": list(held)})
+            [ids] = cursor.fetchone()
     if not ids:
         return []
     rows = PairSlot.objects.filter(pk__in=ids).select_related("pair__first__product", "pair__second")

@@ -35,7 +35,7 @@ def lease(request: Request) -> Response:
     if project is None:
         raise NotFound("There is no such project.")
     now = timezone.now()
-    slots = pair_actions.lease(request.user, project, asked["count"], now)
+    slots = pair_actions.lease(request.user, project, asked["count"], now, asked.get("held"))
     since = max(asked.get("today_from", midnight(now)), now - timedelta(days=1))
     done = Preference.objects.filter(annotator=request.user, created_at__gte=since, is_undone=False)
     url_name = "desk-picture" if request.auth else "picture"

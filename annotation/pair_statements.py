@@ -54,6 +54,22 @@ LEASE = f"""
     )
     SELECT (SELECT count(*) FROM wanted), coalesce(array_agg(id), '{{}}') FROM taken"""
 
+# What they hold already, but on no page that asks: see LEASE_AGAIN of tasks.
+LEASE_AGAIN = """
+    WITH wanted AS MATERIALIZED (
+        SELECT s.id FROM annotation_pairhandout h
+        JOIN annotation_pair q ON q.id = h.pair_id
+        JOIN annotation_pairslot s ON s.pair_id = q.id AND s.annotator_id = h.annotator_id
+        JOIN generation_candidate c ON c.id = q.first_id
+        JOIN generation_product p ON p.id = c.product_id
+        WHERE h.annotator_id = %(person)s AND h.is_open AND q.project_id = %(project)s AND q.is_open AND NOT p.unsuitable
+          AND NOT s.is_filled AND s.lease_until >= %(now)s AND q.id <> ALL(%(pairs)s)
+        ORDER BY q.tie LIMIT %(count)s
+    ), held AS (
+        UPDATE annotation_pairslot s SET lease_until = %(until)s FROM wanted WHERE s.id = wanted.id RETURNING s.id
+    )
+    SELECT coalesce(array_agg(id), '{}') FROM held"""
+
 COUNT_LEFT = f"SELECT count(*) FROM ({_WANTED}) counted"
 
 RENEW = """

@@ -19,10 +19,17 @@ THUMBNAIL_PX = 384
 
 
 def lease(
-    user: Any, project: Project, count: int, now: datetime, today_from: datetime | None, *, token: bool
+    user: Any,
+    project: Project,
+    count: int,
+    now: datetime,
+    today_from: datetime | None,
+    *,
+    token: bool,
+    held: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Take tasks, and say everything that the desk shows. token: the client has no session for the pictures."""
-    taken = actions.take(user, project, count, now)
+    taken = actions.take(user, project, count, now, held)
     verdicts = assist.verdicts_to_show([task.candidate_id for task in taken.tasks]) if project.assists else {}
     since = max(today_from or midnight(now), now - timedelta(days=1))
     [[(done,)]] = prepared.run(statements.COUNT_DONE, values={"person": user.pk, "since": since})

@@ -13,6 +13,11 @@ from annotation.answers import Answer
 
 MAX_ANSWERS = 100
 MAX_LEASE = 50
+MAX_HELD = 500
+HELD_HELP = (
+    "What you hold already and have not answered yet. If given and nothing else is left, you get what is held for you "
+    "beside these: a page that was closed has left it behind."
+)
 VIEWS = ("generated", "product", "depth", "saliency")
 DAY_S = 86_400
 MOST = 2**63 - 1
@@ -120,6 +125,9 @@ class LeaseIn(Strict):
     count = serializers.IntegerField(min_value=1, max_value=MAX_LEASE, default=10)
     today_from = serializers.DateTimeField(
         required=False, help_text="When the annotator's day began, for done_today. Default: midnight UTC."
+    )
+    held = serializers.ListField(
+        child=serializers.IntegerField(min_value=1, max_value=MOST), required=False, max_length=MAX_HELD, help_text=HELD_HELP
     )
 
 

@@ -177,6 +177,28 @@ LEASE_GOLD = """
     )
     SELECT coalesce(array_agg(id), '{}') FROM held"""
 
+# What they hold already, but on no page that asks: a page of theirs was closed before it could give these back (in the
+# moment in which it had asked for more, without a connection, by a crash). Not what was sent back: that has its own way.
+LEASE_AGAIN = f"""
+    WITH wanted AS MATERIALIZED (
+        SELECT s.id FROM annotation_slot s
+        JOIN annotation_task t ON t.id = s.task_id
+        JOIN generation_candidate c ON c.id = t.candidate_id
+        JOIN generation_product p ON p.id = c.product_id
+        WHERE s.annotator_id = %(person)s AND NOT s.is_filled AND s.lease_until >= %(now)s
+          AND t.project_id = %(project)s AND (t.is_open OR t.is_gold) AND NOT p.unsuitable
+          AND s.task_id <> ALL(%(tasks)s)
+          AND NOT EXISTS (SELECT 1 FROM annotation_skip k WHERE k.task_id = t.id AND k.annotator_id = %(person)s)
+          AND NOT EXISTS (
+            SELECT 1 FROM annotation_sentback b
+            WHERE b.task_id = t.id AND b.annotator_id = %(person)s AND b.answered_at IS NULL
+          )
+        ORDER BY {_RANK}, t.tie LIMIT %(count)s
+    ), held AS (
+        UPDATE annotation_slot s SET lease_until = %(until)s FROM wanted WHERE s.id = wanted.id RETURNING s.id
+    )
+    SELECT coalesce(array_agg(id), '{{}}') FROM held"""
+
 # What reviewers asked this person to look at again and no open page of theirs holds. Their slots are theirs already.
 LEASE_SENT_BACK = """
     WITH wanted AS MATERIALIZED (

@@ -57,6 +57,19 @@ def test_a_lease_brings_all_that_the_desk_shows(desk, project):
     assert task["prompt"] == candidate.prompt_text
 
 
+def test_what_a_lost_page_holds_is_given_again_when_nothing_else_is_left(desk, project):
+    def lease(count, **more):
+        return [task["task"] for task in desk("lease", {"project": project.pk, "count": count, **more}).json()["tasks"]]
+
+    first, second = lease(2), lease(10)
+    assert len(set(first + second)) == 4 and lease(10) == []  # who does not say what they hold gets nothing twice
+    assert lease(10, held=first) == second and lease(1, held=[]) == first[:1] and lease(10, held=first + second) == []
+    desk("annotations", {"annotations": [answer(first[0])]})
+    desk("skip", {"task": first[1]})
+    assert lease(10, held=[]) == second
+    assert desk("lease", {"project": project.pk, "held": list(range(1, 502))}).status_code == 400
+
+
 def test_a_token_opens_the_pictures_of_its_lease(desk, project, people):
     given = desk("lease", {"project": project.pk, "count": 1}).json()["tasks"][0]
     token = Token.objects.get(user=people["alice"]).key

@@ -12,6 +12,7 @@ from tests.test_desk_browser import (  # noqa: F401 - fixtures
     CHROMIUM,
     alice,
     browser,
+    can_label,
     context,
     desk,
     eventually,
@@ -131,6 +132,26 @@ def test_a_tab_closed_in_the_moment_of_a_key_loses_none(desk, project, context):
     page = desk()
     eventually(page, lambda: standing() == 10)
     assert Annotation.objects.count() == 10
+
+
+def test_the_last_tasks_come_back_although_no_tab_could_give_them_back(desk, project, context):  # noqa: F811
+    """Closed without a connection, the tab keeps all that is left in its person's name: the next one gets it at once."""
+    fill(project, 6)
+    page = desk()
+    eventually(page, lambda: Slot.objects.filter(annotator__username="alice").count() == 6)
+    context.set_offline(True)
+    assert label(page, iter("1"), 1) == 1
+    page.close()
+    context.set_offline(False)
+    page = desk()
+    eventually(page, lambda: page.inner_text("[data-part=left]").startswith("5"))
+    # What is answered in one of two tabs that have the same leaves the other.
+    other = desk()
+    page.bring_to_front()
+    assert label(page, itertools.cycle("12345"), 5) == 5
+    eventually(other, lambda: not can_label(other))
+    wait_saved(page)
+    eventually(page, lambda: standing() == 6)
 
 
 def test_two_tabs_of_one_person_offline_and_one_of_them_closed(desk, project, context):  # noqa: F811

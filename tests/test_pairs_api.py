@@ -57,6 +57,20 @@ def test_a_lease_brings_both_pictures_the_product_and_no_hint_of_their_origin(ca
         assert set(row) == {"pair", "lease_until", "pictures", "product"}
 
 
+def test_what_a_lost_page_holds_is_given_again_when_nothing_else_is_left(call, project):
+    first, second = leased(call, project, 2), leased(call, project)
+    assert len({*first, *second}) == 4 and leased(call, project) == []
+
+    def again(held):
+        body = call("lease", {"project": project.pk, "count": 10, "held": held}).json()
+        return [row["pair"] for row in body["pairs"]]
+
+    assert again(first) == second and again(first + second) == []
+    call("preferences", {"preferences": [preference(first[0])]})
+    call("skip", {"pair": first[1]})
+    assert again([]) == second
+
+
 def test_a_token_opens_the_pictures_of_its_lease(call, project, people):
     given = call("lease", {"project": project.pk, "count": 1}).json()["pairs"][0]
     token = Token.objects.get(user=people["alice"]).key

@@ -230,6 +230,11 @@ function onLost({ detail: lost }) {
   advance();
 }
 
+function onElsewhere({ detail: task }) {
+  queue.forget(task);
+  if (current?.task === task) advance();
+}
+
 function wireButtons() {
   for (const button of document.querySelectorAll("[data-label-button]")) {
     button.addEventListener("click", () => actions.label(Number(button.dataset.labelButton)));
@@ -261,7 +266,7 @@ async function start() {
   panel.showKeys(keys);
   details.isAsked = settings.asksDetails;
   // The first tasks are asked for while the browser opens its store.
-  queue = new Queue(settings.api, settings.project, (task) => outbox.holds(task));
+  queue = new Queue(settings.api, settings.project, () => outbox?.tasks ?? []);
   queue.plenty = settings.countAtMost;
   queue.ready = openOutbox(who);
   queue.addEventListener("counted", onCounted);
@@ -288,6 +293,7 @@ async function start() {
 async function openOutbox(who) {
   outbox = new Outbox(await openStore(settings.user), settings.api, who);
   outbox.addEventListener("result", onResult);
+  outbox.addEventListener("elsewhere", onElsewhere);
   outbox.addEventListener("change", () =>
     panel.showSaving({ saved: outbox.saved, waiting: outbox.waiting.length, problem: outbox.problem, isLasting: outbox.store.isLasting }),
   );

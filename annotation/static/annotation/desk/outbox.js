@@ -1,5 +1,6 @@
 // Sends what the annotator did, in order, one request at a time, again and again until the server has answered.
-// Events: "change" (something was added, saved or refused) and "result" (detail: one entry and its outcome).
+// Events: "change" (something was added, saved or refused), "result" (detail: one entry and its outcome) and "elsewhere"
+// (detail: the task that another tab has just answered).
 import { ApiError, post } from "./api.js";
 import { MemoryStore, newSeq } from "./store.js";
 
@@ -75,8 +76,8 @@ export class Outbox extends EventTarget {
     });
   }
 
-  holds(task) {
-    return this.waiting.some((entry) => entry.task === task);
+  get tasks() {
+    return this.waiting.map((entry) => entry.task);
   }
 
   async drain() {
@@ -157,6 +158,7 @@ export class Outbox extends EventTarget {
     }
     if (added && !this.waiting.some((entry) => entry.seq === added.seq)) {
       this.waiting.push(added);
+      if (added.verb !== "undo") this.dispatchEvent(new CustomEvent("elsewhere", { detail: added.task }));
       this.drain(); // waits for the lock: should that tab die before it has sent it, this one does
     }
     this.#forget(gone);

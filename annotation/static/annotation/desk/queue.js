@@ -12,6 +12,8 @@ const FETCH_AT_ONCE = 3; // the rest of the browser's connections are for answer
 const RENEW_MS = 60000;
 // Somebody who left the page open overnight must not keep pictures from the others.
 const AWAY_MS = 20 * 60000;
+const AGAIN_MS = 1000; // given nothing but what is answered here already: the answers are on their way
+const HELD_AT_MOST = 500;
 const POLL_MS = { not_ready: 3000, empty: 10000, paused: 15000, offline: 3000, login: 5000 };
 
 // How the API calls them, and the pictures that must be there before one is shown.
@@ -33,12 +35,13 @@ export class Queue extends EventTarget {
   #poll = 0;
   #lastUsed = Date.now();
 
-  constructor(base, project, isAnswered, kind = TASKS) {
+  // answered: the ids of what is answered here, or in another tab, and not with the server yet.
+  constructor(base, project, answered, kind = TASKS) {
     super();
     this.kind = kind;
     this.base = base;
     this.project = project;
-    this.isAnswered = isAnswered;
+    this.answered = answered;
   }
 
   start() {
@@ -83,14 +86,22 @@ export class Queue extends EventTarget {
     if (this.#busy || this.tasks.length > ahead - Math.max(3, ahead / 10)) return;
     this.#busy = true;
     clearTimeout(this.#poll);
+    let isAllAnswered = false;
     try {
       const midnight = new Date();
       midnight.setHours(0, 0, 0, 0);
-      const asked = { project: this.project, count: Math.min(MOST_AT_ONCE, ahead - this.tasks.length), today_from: midnight.toISOString() };
+      const asked = {
+        project: this.project,
+        count: Math.min(MOST_AT_ONCE, ahead - this.tasks.length),
+        today_from: midnight.toISOString(),
+        // When nothing else is left, we get what a page that was closed too suddenly holds in our name.
+        held: this.#mine(),
+      };
       const given = await post(this.base, "lease", asked);
       await this.ready;
-      const held = new Set(this.#held().map((task) => this.#id(task)));
-      const fresh = given[this.kind.many].filter((task) => !held.has(this.#id(task)) && !this.isAnswered(this.#id(task)));
+      const mine = new Set(this.#mine());
+      const fresh = given[this.kind.many].filter((task) => !mine.has(this.#id(task)));
+      isAllAnswered = given.state === "ok" && !fresh.length;
       this.tasks.push(...fresh);
       this.left = given.left;
       this.doneToday = given.done_today;
@@ -104,7 +115,7 @@ export class Queue extends EventTarget {
     } finally {
       this.#busy = false;
     }
-    const pause = POLL_MS[this.state];
+    const pause = isAllAnswered ? AGAIN_MS : POLL_MS[this.state];
     if (pause) this.#poll = setTimeout(() => this.refill(), pause);
     this.#getAhead();
     this.dispatchEvent(new Event("change"));
@@ -167,7 +178,8 @@ export class Queue extends EventTarget {
 
   // The page goes away: others may have these at once. What waits in the outbox stays ours.
   letGo() {
-    const free = this.#held().filter((task) => !this.isAnswered(this.#id(task)));
+    const answered = new Set(this.answered());
+    const free = this.#held().filter((task) => !answered.has(this.#id(task)));
     if (free.length) post(this.base, "release", this.#listed(free), { keepalive: true }).catch(() => {});
     this.tasks = [];
   }
@@ -178,6 +190,17 @@ export class Queue extends EventTarget {
 
   #held() {
     return this.current ? [...this.tasks, this.current] : this.tasks;
+  }
+
+  // What we need not be given: it is here, or answered and on its way. Both lists are short but for a long time offline.
+  #mine() {
+    return [...new Set([...this.#held().map((task) => this.#id(task)), ...this.answered()])].slice(0, HELD_AT_MOST);
+  }
+
+  // It was answered in another tab, which had it as well: when nothing else is left, both get the same.
+  forget(id) {
+    this.tasks = this.tasks.filter((task) => this.#id(task) !== id);
+    this.dispatchEvent(new Event("change"));
   }
 
   #listed(tasks) {

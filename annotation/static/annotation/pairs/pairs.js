@@ -135,6 +135,11 @@ function onLost({ detail: lost }) {
   advance();
 }
 
+function onElsewhere({ detail: pair }) {
+  queue.forget(pair);
+  if (current?.pair === pair) advance();
+}
+
 function wireButtons() {
   for (const button of document.querySelectorAll("[data-do]")) {
     button.addEventListener("click", () => actions[button.dataset.do](true));
@@ -159,8 +164,9 @@ async function start() {
   store = await openStore(who);
   outbox = new Outbox(store, settings.api, `adproof-${who}`, "preferences");
   history = new History(`adproof-${who}-${settings.project}`);
-  queue = new Queue(settings.api, settings.project, (pair) => outbox.holds(pair), PAIRS);
+  queue = new Queue(settings.api, settings.project, () => outbox.tasks, PAIRS);
   outbox.addEventListener("result", onResult);
+  outbox.addEventListener("elsewhere", onElsewhere);
   outbox.addEventListener("change", () =>
     showSaving({ saved: outbox.saved, waiting: outbox.waiting.length, problem: outbox.problem, isLasting: store.isLasting }),
   );
