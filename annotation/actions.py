@@ -20,7 +20,7 @@ from django.utils import timezone
 from annotation import prepared, statements
 from annotation.models import Annotation, Flag, Project, QueuePlace, SentBack, Skip, Slot, Task
 from generation.actions import flag_unsuitable
-from generation.models import Product
+from generation.models import Candidate, Product
 
 STANDING, SURPLUS, UNDONE = Annotation.State.STANDING, Annotation.State.SURPLUS, Annotation.State.UNDONE
 FLAGGED = "Flagged at the desk"
@@ -53,10 +53,13 @@ class Pick:
 
 
 def add_tasks(project: Project, picks: Iterable[Pick], round_number: int = 0) -> int:
-    """Make tasks of candidates that have none in this project yet; returns how many were made."""
+    """Make tasks of candidates that have none in this project yet; returns how many were made.
+
+    Candidates that early stop gave up are left out: nobody finished their pictures.
+    """
     picks, made = list(picks), 0
     for start in range(0, len(picks), _CHUNK):
-        chunk = picks[start : start + _CHUNK]
+        chunk = _finished(picks[start : start + _CHUNK])
         tasks = [
             Task(
                 project=project, candidate_id=pick.candidate_id, overlap=project.overlap,
@@ -73,6 +76,12 @@ def add_tasks(project: Project, picks: Iterable[Pick], round_number: int = 0) ->
                 cursor.execute(statements.ADD_SLOTS, [project.pk, ids])
             made += Task.objects.filter(project=project, candidate_id__in=ids).count() - before
     return made
+
+
+def _finished(picks: list[Pick]) -> list[Pick]:
+    ids = [pick.candidate_id for pick in picks]
+    given_up = set(Candidate.objects.filter(pk__in=ids, abandoned_at_step__isnull=False).values_list("pk", flat=True))
+    return [pick for pick in picks if pick.candidate_id not in given_up]
 
 
 # --- leases

@@ -145,7 +145,8 @@ def set_priority(ids: Sequence[int], wish: Wish) -> Report:
 
 
 def _suitable(ids: Sequence[int], report: Report) -> list[int]:
-    known = dict(Candidate.objects.filter(pk__in=ids).values_list("pk", "product__unsuitable"))
+    whole = Candidate.objects.filter(pk__in=ids, abandoned_at_step=None)  # early stop gave the others up
+    known = dict(whole.values_list("pk", "product__unsuitable"))
     report.left_out[GONE] += len(ids) - len(known)
     report.left_out[UNSUITABLE] += sum(known.values())
     return [pk for pk in ids if known.get(pk) is False]

@@ -155,7 +155,8 @@ def saved_as_query(saved: SavedFilter) -> dict[str, Any]:
 
 def selected(query: dict[str, Any]) -> QuerySet[Consensus]:
     """The labelled candidates that this filter chooses. Flagged products and candidates without depth or saliency never are."""
-    rows = Consensus.objects.filter(candidate__product__unsuitable=False).exclude(candidate__depth_sha256="")
+    drawn = {"candidate__product__unsuitable": False, "candidate__abandoned_at_step": None}
+    rows = Consensus.objects.filter(**drawn).exclude(candidate__depth_sha256="")
     if query.get("complete_only", True):
         rows = rows.filter(is_complete=True)
     for condition in _conditions(query):

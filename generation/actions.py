@@ -185,6 +185,18 @@ def plan_items(
     return items
 
 
+def checked_early_stop(values: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Raises CannotStart for a step or threshold that can't be."""
+    if values is None:
+        return None
+    step, threshold = values.get("step"), values.get("threshold")
+    if not isinstance(step, int) or step < 1:
+        raise CannotStart("Early stop looks after a step: name one from 1 on, before the generator's last.")
+    if not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
+        raise CannotStart("Early stop's threshold is a probability: 0 gives nothing up, 1 gives everything up.")
+    return {"step": step, "threshold": float(threshold)}
+
+
 def start_generation(
     *,
     products: Iterable[Product],
@@ -198,9 +210,12 @@ def start_generation(
     then: list[list[Any]] | None = None,
     then_each_part: list[list[Any]] | None = None,
     part_size: int = PART_SIZE,
+    early_stop: dict[str, Any] | None = None,
 ) -> Run:
     """Draw candidates for products x prompts x `per_pair` seeds, with up to `attempts` draws each (Recurrent Generation).
 
+    early_stop: {"step": after which RFNet looks at what a picture is heading for, "threshold": the p(available) under
+    which it is given up}; None: every picture is drawn to its end.
     Raises CannotStart with what to change.
     """
     products = [product for product in products if product.is_drawable]
@@ -225,16 +240,18 @@ def start_generation(
         raise CannotStart(
             f"That makes {len(products) * len(prompts) * per_pair:,} images; 1 to {MAX_CANDIDATES_A_RUN:,} a run are allowed."
         )
+    early_stop = checked_early_stop(early_stop)
     items = plan_items(products, prompts, per_pair, base_seed)[:limit]
     if not items:
         raise CannotStart("None of the chosen prompts fits the categories of the chosen products.")
-    kind = "generate_part" if attempts == 1 else "recurrent_part"
+    kind = "generate_part" if attempts == 1 and early_stop is None else "recurrent_part"
     parts = [
         {
             "generator": generator.pk,
             "items": items[at : at + part_size],
             "attempts": attempts,
             "base_seed": base_seed,
+            "early_stop": early_stop,
             "then": then_each_part or [],
         }
         for at in range(0, len(items), part_size)
@@ -245,16 +262,17 @@ def start_generation(
         else f"Draw {len(items)} candidates, up to {attempts} attempts each"
     )
     return start_in_parts(
-        "generate", kind, parts, params={"generator": generator.pk, "images": len(items), "attempts": attempts, "then": then or []},
+        "generate", kind, parts, params={"generator": generator.pk, "images": len(items), "attempts": attempts,
+                                   "early_stop": early_stop, "then": then or []},
         title=title, user=user, sizes=[len(part["items"]) for part in parts],
     )  # fmt: skip
 
 
-def key_of(product: Product, prompt: Prompt, generator: Generator, seed: int) -> str:
+def key_of(product: Product, prompt: Prompt, generator: Generator, seed: int, abandoned_at: int | None = None) -> str:
     words = prompt.words(product, seed)
     return candidate_key(
         product_sha256=product.image_sha256, prompt=words.text, negative=words.negative,
-        image_scale=words.image_scale, generator=generator.key, seed=seed,
+        image_scale=words.image_scale, generator=generator.key, seed=seed, abandoned_at=abandoned_at,
     )  # fmt: skip
 
 

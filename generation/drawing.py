@@ -3,9 +3,9 @@
 import json
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +13,12 @@ from adproof.perception.pictures import depth_to_png, open_picture, picture_to_p
 from generation.actions import key_of
 from generation.blobs import blobs
 from generation.model_sets import part_in_use
-from generation.models import Candidate, Generator, Product, Prompt, Words
+from generation.models import Candidate, Environment, Generator, Product, Prompt, Words
 from runs.context import RunContext
+
+if TYPE_CHECKING:
+    from adproof.diffusion.generator import Drawn, DrawRequest
+    from adproof.diffusion.generator import Generator as Drawer
 
 BATCH = 8
 
@@ -58,44 +62,121 @@ def batches(items: Sequence[Item], size: int = BATCH) -> Iterator[Sequence[Item]
         yield items[at : at + size]
 
 
-def already_drawn(items: Sequence[Item], generator: Generator) -> dict[str, Candidate]:
-    keys = [key_of(item.product, item.prompt, generator, item.seed) for item in items]
-    return {candidate.key: candidate for candidate in Candidate.objects.filter(key__in=keys)}
+@dataclass(frozen=True)
+class EarlyLook:
+    """After `step` steps a judge looks at what pictures are heading for; under `threshold` they are given up.
+
+    judge(items, pictures, depths, saliencies) -> p(available) of each.
+    """
+
+    step: int
+    threshold: float
+    judge: Callable[[Sequence[Item], Sequence[np.ndarray], Sequence[np.ndarray], Sequence[np.ndarray]], np.ndarray]
 
 
-def draw_batch(ctx: RunContext, generator: Generator, items: Sequence[Item]) -> list[Candidate]:
+@dataclass
+class Finished:
+    """One picture with its maps."""
+
+    drawn: "Drawn"
+    depth: np.ndarray
+    saliency: np.ndarray
+
+
+def already_drawn(items: Sequence[Item], generator: Generator, early: EarlyLook | None = None) -> dict[str, Candidate]:
+    """Candidates of these items that are there, by the item's key; drawn to the end, or given up at the same step."""
+    ends = {key_of(item.product, item.prompt, generator, item.seed): item for item in items}
+    found = {row.key: row for row in Candidate.objects.filter(key__in=ends)}
+    if early is not None:
+        middles = {
+            key_of(item.product, item.prompt, generator, item.seed, early.step): key
+            for key, item in ends.items()
+            if key not in found
+        }
+        found |= {middles[row.key]: row for row in Candidate.objects.filter(key__in=middles)}
+    return found
+
+
+def draw_batch(
+    ctx: RunContext, generator: Generator, items: Sequence[Item], early: EarlyLook | None = None
+) -> list[Candidate]:
     """Draw, perceive and store these items; those drawn before are returned as they are. In the order of `items`."""
-    from adproof.diffusion.generator import DrawRequest
+    from adproof.environment import environment
     from generation import runtime
 
-    there = already_drawn(items, generator)
-    missing = [item for item in items if key_of(item.product, item.prompt, generator, item.seed) not in there]
+    keys = [key_of(item.product, item.prompt, generator, item.seed) for item in items]
+    there = already_drawn(items, generator, early)
+    missing = [item for item, key in zip(items, keys, strict=True) if key not in there]
     if missing:
         started = time.monotonic()
         drawer = runtime.drawer(generator.key, json.dumps(generator.config, sort_keys=True))
-        images = drawer.generate(
-            [
-                DrawRequest(
-                    product_rgba=product_rgba(item.product), prompt=item.words.text,
-                    negative_prompt=item.words.negative, image_scale=item.words.image_scale, seed=item.seed,
-                )
-                for item in missing
-            ]
-        )  # fmt: skip
-        depths, saliencies = runtime.depth()(images), runtime.saliency()(images)
-        seconds = (time.monotonic() - started) / len(missing)
+        finished = draw(drawer, missing, early)
+        machine = Environment.of(environment(drawer.config.device))
+        seconds = shared_out(time.monotonic() - started, finished, drawer.config.steps)
         rows = [
-            Candidate(
-                product=item.product, prompt=item.prompt, generator=generator, prompt_text=item.words.text,
-                negative_text=item.words.negative, image_scale=item.words.image_scale, seed=item.seed, draw=item.draw,
-                attempt=item.attempt, key=key_of(item.product, item.prompt, generator, item.seed), seconds=seconds,
-                image_sha256=blobs().put(picture_to_png(image)), depth_sha256=blobs().put(depth_to_png(depth)),
-                saliency_sha256=blobs().put(saliency_to_png(saliency)), depth_model=part_in_use("depth").name,
-                saliency_model=part_in_use("saliency").name, run=ctx.run,
-            )
-            for item, image, depth, saliency in zip(missing, images, depths, saliencies, strict=True)
-        ]  # fmt: skip
+            candidate_row(ctx, generator, item, one, machine, share)
+            for item, one, share in zip(missing, finished, seconds, strict=True)
+        ]
         with ctx.writing():
             Candidate.objects.bulk_create(rows, ignore_conflicts=True)
-        there = already_drawn(items, generator)
-    return [there[key_of(item.product, item.prompt, generator, item.seed)] for item in items]
+        there = already_drawn(items, generator, early)
+    return [there[key] for key in keys]
+
+
+def draw(drawer: "Drawer", items: Sequence[Item], early: EarlyLook | None = None) -> list[Finished]:
+    """Pictures with depth and saliency; those that are given up have the picture that was judged."""
+    from adproof.diffusion.generator import EarlyStop
+
+    looked_at: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def keep(places: Sequence[int], pictures: Sequence[np.ndarray]) -> list[bool]:
+        assert early is not None
+        depths, saliencies = perceived(pictures)
+        looked_at.update(zip(places, zip(depths, saliencies, strict=True), strict=True))
+        chances = early.judge([items[i] for i in places], pictures, depths, saliencies)
+        return [bool(chance >= early.threshold) for chance in chances]
+
+    requests = [request_of(item) for item in items]
+    stop = EarlyStop(early.step, keep) if early is not None else None
+    drawn = drawer.draw(requests, early_stop=stop)
+    ends = [i for i, one in enumerate(drawn) if one.abandoned_at is None]
+    maps = dict(zip(ends, zip(*perceived([drawn[i].image for i in ends]), strict=True), strict=True)) if ends else {}
+    return [Finished(one, *(maps[i] if i in maps else looked_at[i])) for i, one in enumerate(drawn)]
+
+
+def perceived(pictures: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """(depths, saliencies) of these pictures."""
+    from generation import runtime
+
+    return runtime.depth()(pictures), runtime.saliency()(pictures)
+
+
+def request_of(item: Item) -> "DrawRequest":
+    from adproof.diffusion.generator import DrawRequest
+
+    words = item.words
+    return DrawRequest(
+        product_rgba=product_rgba(item.product), prompt=words.text, negative_prompt=words.negative,
+        image_scale=words.image_scale, seed=item.seed,
+    )  # fmt: skip
+
+
+def shared_out(seconds: float, finished: Sequence[Finished], steps: int) -> list[float]:
+    """A batch's seconds over its pictures, by the steps that each took."""
+    taken = [one.drawn.abandoned_at or steps for one in finished]
+    return [seconds * of_one / sum(taken) for of_one in taken]
+
+
+def candidate_row(
+    ctx: RunContext, generator: Generator, item: Item, one: Finished, machine: Environment, seconds: float
+) -> Candidate:
+    words, drawn = item.words, one.drawn
+    return Candidate(
+        product=item.product, prompt=item.prompt, generator=generator, prompt_text=words.text,
+        negative_text=words.negative, image_scale=words.image_scale, seed=item.seed, draw=item.draw,
+        attempt=item.attempt, key=key_of(item.product, item.prompt, generator, item.seed, drawn.abandoned_at),
+        seconds=seconds, image_sha256=blobs().put(picture_to_png(drawn.image)),
+        depth_sha256=blobs().put(depth_to_png(one.depth)), saliency_sha256=blobs().put(saliency_to_png(one.saliency)),
+        depth_model=part_in_use("depth").name, saliency_model=part_in_use("saliency").name, run=ctx.run,
+        abandoned_at_step=drawn.abandoned_at, batch=[list(shape) for shape in drawn.shapes], environment=machine,
+    )  # fmt: skip

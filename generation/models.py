@@ -228,13 +228,29 @@ class Generator(models.Model):
         return self.name
 
 
+class Environment(models.Model):
+    """Library versions and hardware that pictures were drawn with; equal ones draw equal pictures."""
+
+    digest = models.CharField(**SHA256, unique=True)
+    values = models.JSONField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"torch {self.values.get('torch')}, {self.values.get('hardware')}"
+
+    @classmethod
+    def of(cls, values: dict[str, str]) -> Environment:
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        return cls.objects.get_or_create(digest=digest, defaults={"values": values})[0]
+
+
 class CandidateQuerySet(models.QuerySet):
     def perceived(self) -> CandidateQuerySet:
         return self.exclude(depth_sha256="").exclude(saliency_sha256="")
 
     def usable(self) -> CandidateQuerySet:
-        """May be shown, judged and used: its product's own picture is not at fault."""
-        return self.filter(product__unsuitable=False)
+        """May be given to people, judged and used: drawn to the end, and its product's own picture is not at fault."""
+        return self.filter(product__unsuitable=False, abandoned_at_step=None)
 
 
 class Candidate(models.Model):
@@ -260,6 +276,13 @@ class Candidate(models.Model):
     depth_model = models.CharField(max_length=80, blank=True, default="")
     saliency_model = models.CharField(max_length=80, blank=True, default="")
     seconds = models.FloatField(default=0)
+    # Early stop gave it up after this step: its picture is what it was heading for. Never shown to annotators, in no dataset.
+    abandoned_at_step = models.PositiveSmallIntegerField(null=True, blank=True)
+    # What drawing it again to the bit takes (generation/remaking.py). Batch: [[from step, batch size, place], ...].
+    batch = models.JSONField(null=True, blank=True, default=None)
+    environment = models.ForeignKey(
+        Environment, null=True, blank=True, on_delete=models.PROTECT, related_name="candidates", db_index=False
+    )
     run = models.ForeignKey("runs.Run", null=True, on_delete=models.SET_NULL, related_name="candidates")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -272,6 +295,7 @@ class Candidate(models.Model):
             models.Index(fields=["prompt", "-id"], name="candidate_prompt"),
             models.Index(fields=["draw", "attempt"], name="candidate_draw"),
             models.Index(fields=["id"], condition=Q(depth_sha256=""), name="candidate_unperceived"),
+            models.Index(fields=["-id"], condition=Q(abandoned_at_step__isnull=False), name="candidate_abandoned"),
         ]
 
     def __str__(self) -> str:
@@ -283,9 +307,19 @@ class Candidate(models.Model):
 
 
 def candidate_key(
-    *, product_sha256: str, prompt: str, negative: str, image_scale: float, generator: str, seed: int
+    *,
+    product_sha256: str,
+    prompt: str,
+    negative: str,
+    image_scale: float,
+    generator: str,
+    seed: int,
+    abandoned_at: int | None = None,
 ) -> str:
+    """Abandoned after a step it is another picture than drawn to the end, and has a key of its own."""
     parts: list[Any] = [product_sha256, prompt, negative, round(image_scale, 4), generator, seed]
+    if abandoned_at is not None:
+        parts.append(f"abandoned after {abandoned_at}")
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

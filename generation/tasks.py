@@ -12,7 +12,22 @@ def _sum_of_parts(results: list[dict[str, Any]]) -> dict[str, Any]:
     return {key: sum(result.get(key, 0) for result in results) for key in sorted(keys)}
 
 
-kind_in_parts("generate", "Draw candidates", gather=_sum_of_parts)
+def gather_drawn(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Sums of the parts; of Recurrent Generation also availability@1..K and the mean number of attempts."""
+    total = _sum_of_parts(results)
+    draws = total.get("draws", 0)
+    if not draws:
+        return total
+    total = {key: round(value, 2) if isinstance(value, float) else value for key, value in total.items()}
+    for key in [key for key in total if key.startswith("available_by_")]:
+        total[key.replace("available_by_", "availability_at_")] = round(total[key] / draws, 4)
+    total["mean_attempts"] = round(total["images"] / draws, 3)
+    if total.get("steps"):
+        total["share_of_steps_saved"] = round(total["steps_saved"] / total["steps"], 4)
+    return total
+
+
+kind_in_parts("generate", "Draw candidates", gather=gather_drawn)
 
 
 @kind("generate_part", "Draw candidates (part)")

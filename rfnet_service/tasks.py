@@ -42,15 +42,12 @@ def score_part(ctx: RunContext) -> dict[str, Any]:
 def recurrent_part(ctx: RunContext) -> dict[str, Any]:
     """Draw, perceive, judge; what RFNet calls available stops, the rest is drawn again, up to `attempts` times.
 
-    Every attempt is kept as a candidate of the same draw, with its attempt number.
+    Every attempt is kept as a candidate of the same draw, with its attempt number; so are those that early stop gave up.
     """
-    from dataclasses import replace
-
-    from generation.actions import seed_of
-    from generation.drawing import batches, draw_batch, items_of
+    from generation.drawing import batches, items_of
     from generation.models import Generator
     from rfnet_service.actions import promoted
-    from rfnet_service.judging import judge
+    from rfnet_service.recurrent import Tally, draw_and_judge, early_look, steps_of
 
     checkpoint = promoted()
     if checkpoint is None:
@@ -58,33 +55,30 @@ def recurrent_part(ctx: RunContext) -> dict[str, Any]:
     generator = Generator.objects.get(pk=ctx.params["generator"])
     items = items_of(ctx.params)
     numbers = {item.draw: planned["number"] for item, planned in zip(items, ctx.params["items"], strict=True)}
-    available_at: list[int] = []
-    images, done = 0, 0
+    early = early_look(checkpoint, generator, ctx.params.get("early_stop"))
+    tally = Tally(ctx.params["attempts"], early.step if early else None)
+    done = 0
     for batch in batches(items):
         waiting = list(batch)
         for attempt in range(1, ctx.params["attempts"] + 1):
             ctx.stop_if_asked()
-            candidates = draw_batch(ctx, generator, waiting)
-            verdicts = judge(ctx, checkpoint, candidates)
-            images += len(candidates)
-            available_at += [attempt for verdict in verdicts if verdict.label == 0]
-            waiting = [
-                replace(
-                    item,
-                    attempt=attempt + 1,
-                    seed=seed_of(ctx.params["base_seed"], item.product, item.prompt, numbers[item.draw], attempt + 1),
-                )
-                for item, verdict in zip(waiting, verdicts, strict=True)
-                if verdict.label != 0
-            ]
+            waiting = draw_and_judge(ctx, checkpoint, generator, waiting, early, tally)
             if not waiting:
                 break
+            waiting = [again(ctx, item, numbers[item.draw], attempt + 1) for item in waiting]
         done += len(batch)
         ctx.progress(done, len(items), force=True)
-    result = {"draws": len(items), "images": images, "available": len(available_at)}
-    for attempt in range(1, ctx.params["attempts"] + 1):
-        result[f"available_by_{attempt}"] = sum(at <= attempt for at in available_at)
-    return result
+    return tally.result(len(items), steps_of(generator))
+
+
+def again(ctx: RunContext, item: Any, number: int, attempt: int) -> Any:
+    """The same draw with a new seed."""
+    from dataclasses import replace
+
+    from generation.actions import seed_of
+
+    seed = seed_of(ctx.params["base_seed"], item.product, item.prompt, number, attempt)
+    return replace(item, attempt=attempt, seed=seed)
 
 
 @kind("score_all", "RFNet judges what it has not judged", queue="light")

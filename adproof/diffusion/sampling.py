@@ -47,7 +47,7 @@ class Rows:
         for f in fields(self):
             value = getattr(self, f.name)
             if isinstance(value, Tensor):
-                setattr(self, f.name, value[torch.as_tensor(rows, device=value.device)])
+                setattr(self, f.name, value[torch.as_tensor(rows, dtype=torch.long, device=value.device)])
         self.streams = [self.streams[row] for row in rows]
 
 

@@ -69,7 +69,7 @@ def clean_estimate(scheduler: Any, output: Tensor, t: Tensor, sample: Tensor, pl
 
 def keep_rows(scheduler: Any, rows: Sequence[int], batch: int) -> None:
     """What the scheduler remembers of earlier steps, for these images of the batch only."""
-    place = torch.as_tensor(rows)
+    place = torch.as_tensor(rows, dtype=torch.long)
     for name, value in vars(scheduler).items():
         setattr(scheduler, name, _kept(value, place, batch))
 

@@ -1,0 +1,35 @@
+"""`manage.py candidate remake ID`: draw it again as it was drawn, and say whether it is the same to the bit."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from adproof.model_sets import ModelMissing
+from generation.models import Candidate
+from generation.remaking import CannotRemake, remake
+
+
+class Command(BaseCommand):
+    help = "Draw a candidate again with its recorded settings, seed and batch."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        commands = parser.add_subparsers(dest="what", required=True)
+        again = commands.add_parser("remake", help="draw it again and compare")
+        again.add_argument("id", type=int)
+        again.add_argument("--out", type=Path, help="where to write the new picture (PNG)")
+
+    def handle(self, *args: Any, id: int, out: Path | None, **options: Any) -> None:
+        candidate = Candidate.objects.select_related("product", "generator", "environment").filter(pk=id).first()
+        if candidate is None:
+            raise CommandError(f"There is no candidate {id}.")
+        try:
+            made = remake(candidate)
+        except (CannotRemake, ModelMissing) as problem:
+            raise CommandError(str(problem)) from problem
+        if out is not None:
+            out.write_bytes(made.png)
+        self.stdout.write(made.sentence)
+        if not made.equal:
+            raise SystemExit(1)
