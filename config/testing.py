@@ -20,6 +20,7 @@ os.environ["ADPROOF_TESTING"] = "1"
 
 from config.database import ensure_database  # noqa: E402
 
+_is_ours = "DATABASE_URL" not in os.environ
 SERVER_URL = ensure_database()
 NAME = f"adproof_pytest_{os.getpid()}"
 
@@ -47,6 +48,15 @@ def _drop_left_overs() -> None:
             on_server(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
+def _do_not_wait_for_the_disk() -> None:
+    """Nothing here must outlive a power cut; tests of what does (test_desk_faults, test_loop) have servers of their own."""
+    for name in ("fsync", "full_page_writes", "synchronous_commit"):
+        on_server(f"ALTER SYSTEM SET {name} = off")
+    on_server("SELECT pg_reload_conf()")
+
+
+if _is_ours:
+    _do_not_wait_for_the_disk()
 _drop_left_overs()
 on_server(f'CREATE DATABASE "{NAME}"')
 atexit.register(on_server, f'DROP DATABASE IF EXISTS "{NAME}" WITH (FORCE)')

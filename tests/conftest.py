@@ -1,6 +1,11 @@
 """People and rows that many tests need. Alice labels, Rita reviews, Max manages data, Mia trains, Olga operates."""
 
 import pytest
+from django.test import TransactionTestCase
+
+from tests.empty_tables import empty_tables
+
+TransactionTestCase._fixture_teardown = empty_tables
 
 
 @pytest.fixture

@@ -322,8 +322,9 @@ class TestManyAtOnce:
         def work(user, number):
             try:
                 for turn in range(60):
-                    slots = lease(user, project, 1 + (number + turn) % 7)
-                    if not slots and not actions.count_left(user, project):
+                    taken = actions.take(user, project, 1 + (number + turn) % 7)
+                    slots = taken.tasks
+                    if not slots and not taken.left:
                         break
                     batch = [answer(slot.task_id, (slot.task_id + number) % 5) for slot in slots]
                     if turn % 5 == 4 and batch:
