@@ -26,11 +26,12 @@ class LabelMap:
         """What a raw value means, counted. Raises ValueError with what to do."""
         found = self.look(raw)
         if found is None:
-            if str(raw).strip().isdigit():
-                raise ValueError(f"label {str(raw)[:40]!r} is a number: say which label it means, such as {raw}=available.")
-            raise ValueError(f"label {str(raw)[:40]!r} is none of {', '.join(LABELS)}, {UNSUITABLE}.")
-        self.met[str(raw).strip()[:80]] += 1
+            raise unknown(raw)
+        self.count(raw)
         return found
+
+    def count(self, raw: object) -> None:
+        self.met[str(raw).strip()[:80]] += 1
 
     def look(self, raw: object) -> Meaning | None:
         """As `meaning`, without counting; None for what is not known. A bare number means nothing by itself."""
@@ -63,6 +64,13 @@ class LabelMap:
             name = LABELS[meaning] if isinstance(meaning, Label) else str(meaning)
             rows.append({"raw": raw, "label": name, "count": count})
         return rows
+
+
+def unknown(raw: object) -> ValueError:
+    """What to say of a raw value that means nothing."""
+    if str(raw).strip().isdigit():
+        return ValueError(f"label {str(raw)[:40]!r} is a number: say which label it means, such as {raw}=available.")
+    return ValueError(f"label {str(raw)[:40]!r} is none of {', '.join(LABELS)}, {UNSUITABLE}.")
 
 
 OUR_NUMBERS: dict[str, Meaning] = {str(number): Label(number) for number in range(N_LABELS)}

@@ -7,9 +7,8 @@ import io
 import json
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from adproof.imports.problems import BadImport, LeftOut
 
@@ -23,8 +22,7 @@ BATCH = 64
 ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):  # made by the million: a dataclass takes twice as long
     """where: "line 12" or "row 12". values: by column name in lower case; text, numbers, or {"bytes", "path"}."""
 
     where: str

@@ -240,7 +240,7 @@ class VersionImport:
         )
         self.tally.counts["labels_new"] += stored.annotations
         self.tally.counts["labels_known"] += len(answers) - stored.annotations
-        self.tally.counts["labels_kept"] += len(stored.kept)
+        self.tally.counts["labels_kept"] += stored.kept
 
     def _account(self, pseudonym: str) -> int:
         if pseudonym not in self._accounts:

@@ -146,15 +146,17 @@ class Work:
 
     def _label_rows(self, path: Path) -> None:
         source = LabelRows(path, self.labels, self.belongings, self.tally, dry_run=self.order.dry_run)
-        done = self._at
+        done, rows = self._at, 0
         for number, part in enumerate(source.parts()):
             if number < done:
+                rows += part.rows
                 continue
             self.ctx.stop_if_asked()
             with self.ctx.writing():
                 source.take(part)
                 self._keep_at(number + 1)
-            self.ctx.progress((number + 1) * len(part), 0, "labels")
+            rows += part.rows
+            self.ctx.progress(rows, 0, "labels")
 
     def _perceive(self) -> int:
         """Runs that make depth and saliency of the new candidates, where they came without."""
