@@ -43,6 +43,9 @@ _WORTH = "array_position(ARRAY['train', 'validation', 'test'], {}.split::text)::
 # and none of these needs escaping.
 _DIGEST = """sha256(convert_to('["c-' || left(q.key, 20) || '", ' || q.label || ', "' || s.split || '", ["' || q.generated
     || '", "' || q.product || '", "' || q.depth || '", "' || q.saliency || '"]]', 'UTF8'))"""
+# As text first: jsonb_build_object takes twice as long, and nothing in it needs escaping.
+_ANSWER = """'{"at": ' || to_json(a.created_at)::text || ', "label": ' || a.label || ', "seconds": '
+    || to_json(round(a.seconds::numeric, 2))::text || ', "annotator": "' || names.name || '"}'"""
 _KEPT = ("candidate_id", "label", "posterior", "agreement", "annotation_count", "method", "product_id", "generated")
 
 
@@ -141,16 +144,14 @@ def _insert(cursor: Any, version: DatasetVersion) -> None:
             copy.write_row((person, pseudonym(version.salt, person)))
     cursor.execute("ANALYZE names")
     cursor.execute(
-        """
+        f"""
         INSERT INTO datasets_app_versionrow
             (version_id, candidate_id, label, posterior, agreement, annotation_count, method, split, row_digest, annotations)
         SELECT %s, f.candidate_id, f.label, f.posterior, f.agreement, f.annotation_count, f.method, f.split,
                encode(f.digest, 'hex'), coalesce(said.answers, '[]')
         FROM frozen f
         LEFT JOIN (
-            SELECT a.candidate_id, jsonb_agg(jsonb_build_object(
-                       'annotator', names.name, 'label', a.label,
-                       'seconds', round(a.seconds::numeric, 2), 'at', a.created_at) ORDER BY a.created_at, a.id) AS answers
+            SELECT a.candidate_id, ('[' || string_agg({_ANSWER}, ', ' ORDER BY a.created_at, a.id) || ']')::jsonb AS answers
             FROM annotation_annotation a JOIN names USING (annotator_id)
             WHERE a.state = 'standing' GROUP BY a.candidate_id
         ) said USING (candidate_id)

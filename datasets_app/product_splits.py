@@ -114,7 +114,7 @@ def _give(name: str, shares: Sequence[float], rows: np.ndarray, group: np.ndarra
     undecided = undecided[rows["split"][undecided] == _NO_SPLIT]
     for at in range(0, len(undecided), _CHUNK):
         chunk = undecided[at : at + _CHUNK]
-        skus = dict(Product.objects.filter(pk__in=rows["id"][chunk].tolist()).values_list("pk", "sku"))
+        skus = _skus(rows["id"][chunk].tolist())
         for place in chunk.tolist():
             rows["split"][place] = SPLITS.index(split_of(skus[int(rows["id"][place])], name, shares))
     by = decides[group[new]]
@@ -128,6 +128,13 @@ def _give(name: str, shares: Sequence[float], rows: np.ndarray, group: np.ndarra
         given = zip(rows["id"][new].tolist(), rows["split"][new].tolist(), rows["id"][by].tolist(), strict=True)
         for product, split, decided_by in given:
             copy.write_row((name, product, SPLITS[split], decided_by, "now"))
+
+
+def _skus(ids: list[int]) -> dict[int, str]:
+    """By one array: Django would write out 20,000 numbers."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT id, sku FROM {Product._meta.db_table} WHERE id = ANY(%s)", [ids])
+        return dict(cursor.fetchall())
 
 
 def _looked(rows: np.ndarray, group: np.ndarray) -> Looked:

@@ -3,6 +3,7 @@ from typing import Any
 from datasets_app.importing import work as importing  # noqa: F401 - declares the kind "import"
 from runs.context import BadInput, RunContext
 from runs.kinds import kind
+from runs.stopping import stoppable
 
 
 @kind("freeze", "Freeze and write a dataset version", queue="light")
@@ -21,7 +22,8 @@ def freeze_and_write(ctx: RunContext) -> dict[str, Any]:
     hash_missing(looked_at)
     ctx.progress(0, 0, "freezing", force=True)
     try:
-        version = freeze(ctx.params["name"], ctx.params["query"], ctx.run)
+        with stoppable(ctx):
+            version = freeze(ctx.params["name"], ctx.params["query"], ctx.run)
     except CannotFreeze as error:
         raise BadInput(str(error)) from error
     ctx.progress(0, version.row_count, f"writing {version}", force=True)
@@ -77,7 +79,8 @@ def compare_versions(ctx: RunContext) -> dict[str, Any]:
 
     by_id = DatasetVersion.objects.in_bulk([ctx.params["old"], ctx.params["new"]])
     ctx.stage("comparing")
-    return summary(by_id[ctx.params["old"]], by_id[ctx.params["new"]])
+    with stoppable(ctx):
+        return summary(by_id[ctx.params["old"]], by_id[ctx.params["new"]])
 
 
 @kind("describe_version", "Count what is in a dataset version", queue="light")
@@ -86,4 +89,5 @@ def describe_version(ctx: RunContext) -> dict[str, Any]:
     from datasets_app.statistics import describe
 
     ctx.stage("counting")
-    return describe(DatasetVersion.objects.get(pk=ctx.params["version"]))
+    with stoppable(ctx):
+        return describe(DatasetVersion.objects.get(pk=ctx.params["version"]))

@@ -3,8 +3,9 @@
 import importlib
 import json
 import threading
+import time
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import connection
@@ -29,6 +30,7 @@ from datasets_app.actions import (
 )
 from datasets_app.models import DatasetVersion, ProductSplit, VersionRow
 from datasets_app.product_splits import HOLDOUT, give_splits, splits
+from runs.actions import resume_run
 from runs.models import Run
 from tests import build
 from tests.data_rows import consensus, do, labelled, version
@@ -70,9 +72,10 @@ class TestTheRows:
         Consensus.objects.update(method="dawid-skene")
         [row] = freeze("ads", {}, a_run()).rows.all()
         assert (row.label, row.posterior, row.agreement, row.method) == (3, kept.posterior, 0.5, "dawid-skene")
+        said = row.annotations[0].pop("at")  # PostgreSQL leaves zeros at the end away
+        assert datetime.fromisoformat(said) == first.created_at
         assert row.annotations == [
-            {"annotator": pseudonym("ads", people["bob"].pk), "label": 3, "seconds": 2.35,
-             "at": first.created_at.isoformat()},
+            {"annotator": pseudonym("ads", people["bob"].pk), "label": 3, "seconds": 2.35},
             {"annotator": pseudonym("ads", people["alice"].pk), "label": 1, "seconds": 2.35,
              "at": row.annotations[1]["at"]},
         ]  # fmt: skip
@@ -155,6 +158,30 @@ class TestOneMoment:
         assert freeze("ads", {}, run).number == 1
         assert freeze("ads", {}, run).number == 1
         assert DatasetVersion.objects.count() == 1
+
+    def test_stopped_in_the_middle_of_a_statement_it_leaves_nothing_and_can_be_resumed(self, monkeypatch):
+        labelled(5)
+        run = start_freeze("ads", {})
+        insert = freezing._insert
+
+        def stop():
+            Run.objects.filter(pk=run.pk).update(stop_requested=True)
+            connection.close()
+
+        def endless_insert(cursor, version):
+            insert(cursor, version)
+            other = threading.Thread(target=stop)
+            other.start()
+            other.join()
+            cursor.execute("SELECT pg_sleep(60)")
+
+        monkeypatch.setattr(freezing, "_insert", endless_insert)
+        started = time.monotonic()
+        assert do(run).state == "stopped" and time.monotonic() - started < 30
+        assert not DatasetVersion.objects.exists() and not VersionRow.objects.exists()
+        monkeypatch.setattr(freezing, "_insert", insert)
+        assert resume_run(run) and do(run).state == "succeeded"
+        assert DatasetVersion.objects.get().row_count == 5
 
     def test_two_workers_of_one_run_make_one_version(self):
         labelled(5)

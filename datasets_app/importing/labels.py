@@ -117,7 +117,8 @@ _TABLES = """
 # tasks of a project, or all answers of an account, of which its statistics say that it has none.
 _FIND_TASKS = """
     INSERT INTO import_tasks
-    SELECT candidate, coalesce(task, nextval(pg_get_serial_sequence('annotation_task', 'id')::regclass)), task IS NULL, answers
+    SELECT candidate, coalesce(task, nextval((SELECT pg_get_serial_sequence('annotation_task', 'id')::regclass))),
+        task IS NULL, answers
     FROM (
         SELECT a.candidate, t.id AS task, a.answers
         FROM (SELECT candidate, count(*) AS answers FROM import_answers GROUP BY candidate) a
