@@ -90,6 +90,10 @@ def judged(version: DatasetVersion, checkpoint: Checkpoint) -> Any:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL jit = off")
         cursor.execute("SET LOCAL work_mem = '64MB'")
+        # A pass over all of it, to the end. PostgreSQL expects one row to be left of the products that were not learnt from,
+        # and would look through a million verdicts for each of many.
+        cursor.execute("SET LOCAL enable_nestloop = off")
+        cursor.execute("SET LOCAL cursor_tuple_fraction = 1")
         cursor.execute(f"DECLARE judged NO SCROLL CURSOR FOR {_SQL}", values)
         parts = []
         while True:
