@@ -6,13 +6,11 @@ than MOST_NEWS of it is left to the next fit.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from django.core.cache import cache
 from django.db import connection
 from django.db.models import Count, F, Q
 from django.db.models.fields.tuple_lookups import TupleGreaterThan
@@ -22,14 +20,12 @@ from adproof.labels import N_LABELS, TITLES, Label
 from annotation import quality
 from annotation.models import Consensus, Project, Task
 from annotation.review_queue import with_answers
+from runs.counted import counted
 from runs.models import Run
 
 HOURS, DAYS = 48, 30
 MOST_NEWS = 100_000
 MOST_ROWS = 20_000
-# Counting tasks takes a while where there are a million: it may cost at most this share of the time.
-MOST_COST = 0.02
-QUICK_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ def this_hour() -> int:
 
 
 def progress() -> list[dict[str, Any]]:
-    counts = _kept("progress", _count_tasks)
+    counts = {project: {"total": total, "open": still_open} for project, total, still_open in tasks_by_project()}
     none = {"total": 0, "open": 0}
     rows = []
     for project in Project.objects.order_by("id"):
@@ -94,32 +90,20 @@ def progress() -> list[dict[str, Any]]:
     return rows
 
 
-def _count_tasks() -> dict[int, dict[str, int]]:
-    rows = Task.objects.values("project").annotate(total=Count("id"), open=Count("id", filter=Q(is_open=True)))
-    return {row["project"]: row for row in rows}
+@counted("tasks-by-project")
+def tasks_by_project() -> list[tuple[int, int, int]]:
+    """(project, tasks, open ones)"""
+    rows = Task.objects.values_list("project").annotate(total=Count("id"), open=Count("id", filter=Q(is_open=True)))
+    return list(rows.order_by())
 
 
 def progress_of(project: Project) -> dict[str, Any]:
-    counted = {"total": Count("id"), "open": Count("id", filter=Q(is_open=True))}
-    row = _kept(f"progress-{project.pk}", lambda: project.tasks.aggregate(**counted))
-    return {"total": row["total"], "done": row["total"] - row["open"], **_share(row)}
+    [(total, still_open)] = [row[1:] for row in tasks_by_project() if row[0] == project.pk] or [(0, 0)]
+    return {"total": total, "done": total - still_open, **_share({"total": total, "open": still_open})}
 
 
 def _share(row: dict[str, int]) -> dict[str, float]:
     return {"share": (row["total"] - row["open"]) / row["total"] if row["total"] else 0.0}
-
-
-def _kept(name: str, make: Any) -> Any:
-    """What is counted quickly is counted anew; what takes long is kept for a while."""
-    key = f"quality-{name}"
-    found = cache.get(key)
-    if found is None:
-        started = time.monotonic()
-        found = make()
-        cost_s = time.monotonic() - started
-        if cost_s > QUICK_S:
-            cache.set(key, found, cost_s / MOST_COST)
-    return found
 
 
 def answers_by_project(now: Facts) -> dict[int, int]:

@@ -16,12 +16,11 @@ from adproof.labels import TITLES
 from annotation import guidelines as actions
 from annotation.guidelines import Outdated
 from annotation.guidelines_forms import GuidelinesForm, initial
-from annotation.models import Consensus, Guidelines, Project, Task
+from annotation.models import Guidelines, Project
+from annotation.usual_examples import EXAMPLES_PER_LABEL, agreed_on
 from annotation.views import chosen_project, labels_with_examples
-from config.counted import counted
 from generation.models import Candidate
 
-EXAMPLES_PER_LABEL = 3
 VERSIONS_A_PAGE = 20
 
 
@@ -39,22 +38,10 @@ def guidelines(request: HttpRequest) -> HttpResponse:
 
 def _usual(label: int) -> list[str]:
     """Real candidates on which three people or more agree; few pictures would teach chance, so all or none."""
-    found = counted(f"usual-examples/{label}", lambda: _agreed_on(label))
+    found = agreed_on(label)
     if len(found) == EXAMPLES_PER_LABEL:
         return [_url(sha256) for sha256 in found]
     return [static(f"annotation/examples/{label}-{number}.webp") for number in range(1, EXAMPLES_PER_LABEL + 1)]
-
-
-def _agreed_on(label: int) -> list[str]:
-    gold = Task.objects.filter(is_gold=True, gold__is_retired=False).values("candidate")
-    rows = (
-        Consensus.objects.filter(label=label, agreement=1, annotation_count__gte=3, is_complete=True)
-        .exclude(candidate__in=gold)
-        .filter(candidate__product__unsuitable=False)
-        .order_by("-id")
-        .values_list("candidate__image_sha256", flat=True)[:EXAMPLES_PER_LABEL]
-    )
-    return list(rows)
 
 
 def _url(sha256: str) -> str:

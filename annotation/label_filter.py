@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.models import User
 from adproof.labels import LABELS, TITLES
 from annotation.models import Annotation, Project, Task, Team
-from generation.forms import categories
+from generation.figures import categories
 from generation.models import Candidate, Generator, Product, Prompt
 
 LABEL_CHOICES = [("", "Any"), *((str(int(label)), title) for label, title in TITLES.items())]

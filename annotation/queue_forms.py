@@ -12,7 +12,7 @@ from annotation import queue_changes, teams
 from annotation.label_filter import Choose
 from annotation.models import Project, Team
 from annotation.queue_changes import RULES, Which
-from generation.forms import categories
+from generation.figures import categories
 from generation.models import Generator, Prompt
 
 FREE = "free"

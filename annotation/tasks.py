@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from annotation import bulk, quality, queue_changes
+from annotation import bulk, figures, quality, queue_changes, usual_examples  # noqa: F401 - also what the clock counts
 from runs.clock import regularly
 from runs.context import BadInput, RunContext
 from runs.kinds import kind

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import Count, F, Q, QuerySet
-from django.db.utils import OperationalError
 from django.utils import timezone
 
 from adproof.labels import LABELS
@@ -22,6 +21,7 @@ from annotation.label_filter import BadFilter
 from annotation.models import Annotation, Consensus, SavedFilter
 from datasets_app.models import SPLITS, ProductSplit
 from datasets_app.product_splits import shares_of
+from runs.counted import within
 
 EXAMPLES = 12
 PREVIEW_S = 2.0  # longer, and one candidate in SAMPLED is counted instead
@@ -226,32 +226,17 @@ def preview(query: dict[str, Any], name: str = "") -> dict[str, Any]:
     worked out one by one, before near-duplicates join; of very many by the dataset's shares.
     """
     rows = selected(check_query(query))
-    counted = _within(PREVIEW_S, lambda: _counted(rows, name))
+    counted = within(PREVIEW_S, lambda: _counted(rows, name))
     is_exact = counted is not None
     if counted is None:
         thin = rows.annotate(part=F("candidate_id") % SAMPLED).filter(part=0)
-        counted = _within(2 * PREVIEW_S, lambda: _counted(thin, name))
+        counted = within(2 * PREVIEW_S, lambda: _counted(thin, name))
         if counted is None:
             raise CannotFreeze("This filter takes too long to be counted: narrow it, or freeze without a look before.")
         counted = _times(counted, SAMPLED)
     few = rows.select_related("candidate__product").order_by("-pk")[:EXAMPLES]
-    examples = _within(PREVIEW_S, lambda: list(few)) or []
+    examples = within(PREVIEW_S, lambda: list(few)) or []
     return counted | {"is_exact": is_exact, "examples": examples}
-
-
-def _within(seconds: float, work: Callable[[], Any]) -> Any:
-    """What the work finds; None if the database took longer."""
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL jit = off")
-            cursor.execute(f"SET LOCAL statement_timeout = {int(seconds * 1000)}")
-            found = work()
-            cursor.execute("SET LOCAL statement_timeout = 0")
-            return found
-    except OperationalError as error:
-        if getattr(error.__cause__, "sqlstate", "") != "57014":
-            raise
-        return None
 
 
 def _counted(rows: QuerySet[Consensus], name: str) -> dict[str, Any]:

@@ -1,21 +1,23 @@
-"""The figures of the home page. A few queries for everybody, kept for a moment: many people poll them."""
+"""The figures of the home page. What grows with the platform is kept in the database (runs.counted); all of it for a moment
+in this process, for many people poll them."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.core.cache import cache
 from django.db.models import Count, Q
 
 from adproof.labels import Label
 from annotation.models import Annotation, Consensus, Task
-from config.counted import counted
 from datasets_app.models import DatasetVersion
 from generation.models import Candidate, Generator, Product, Prompt
 from rfnet_service.models import Checkpoint, Verdict
+from runs.counted import counted
 from runs.models import Run
 from training.models import Round
 
 CACHE_KEY = "home-numbers"
-LEAST_AGE_S = 3
+AGE_S = 3
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,11 @@ class Numbers:
 
 
 def numbers() -> Numbers:
-    return counted(CACHE_KEY, count, LEAST_AGE_S)
+    found: Numbers | None = cache.get(CACHE_KEY)
+    if found is None:
+        found = count()
+        cache.set(CACHE_KEY, found, AGE_S)
+    return found
 
 
 def score(checkpoint: Checkpoint | None) -> float | None:
@@ -85,55 +91,88 @@ def score(checkpoint: Checkpoint | None) -> float | None:
 
 def count() -> Numbers:
     promoted = Checkpoint.objects.filter(is_promoted=True).first()
-    candidates = Candidate.objects.count()
-    unperceived = Candidate.objects.filter(depth_sha256="").count()
-    judged = Verdict.objects.filter(checkpoint=promoted).count() if promoted else 0
     newest = list(Candidate.objects.order_by("-pk").values_list("image_sha256", "depth_sha256", "saliency_sha256")[:4])
     first_seen = [row for row in newest if row[1] and row[2]][:2]
-    products = Product.objects.aggregate(all=Count("pk"), unsuitable=Count("pk", filter=Q(unsuitable=True)))
-    agreed = Consensus.objects.filter(is_complete=True).aggregate(
-        all=Count("pk"), disagreed=Count("pk", filter=Q(agreement__lt=0.75))
-    )
-    labelled = Annotation.objects.standing().aggregate(all=Count("pk"), people=Count("annotator", distinct=True))
     generators = list(Generator.objects.order_by("pk"))
+    kept = counts()
+    unperceived, judged = kept["unperceived"], kept["judged"] if promoted else 0
     return Numbers(
-        products=products["all"],
-        unsuitable=products["unsuitable"],
+        products=kept["products"],
+        unsuitable=kept["unsuitable"],
         prompts=Prompt.objects.filter(is_active=True).count(),
         product_pictures=list(Product.objects.order_by("-pk").values_list("image_sha256", flat=True)[:4]),
-        candidates=candidates,
-        drawn_twice=Candidate.objects.filter(attempt__gt=1).count(),
+        candidates=kept["candidates"],
+        drawn_twice=kept["drawn_twice"],
         candidate_pictures=[row[0] for row in newest],
         unperceived=unperceived,
         perceived_pictures=[sha for row in first_seen for sha in row[1:]],
-        open_tasks=Task.objects.open().filter(project__is_paused=False).count(),
-        annotations=labelled["all"],
-        annotators=labelled["people"],
-        consensuses=agreed["all"],
-        disagreed=agreed["disagreed"],
+        open_tasks=kept["open_tasks"],
+        annotations=kept["annotations"],
+        annotators=kept["annotators"],
+        consensuses=kept["consensuses"],
+        disagreed=kept["disagreed"],
         versions=DatasetVersion.objects.count(),
-        newest_version=DatasetVersion.objects.order_by("-pk").first(),
-        in_no_version=Consensus.objects.filter(
-            is_complete=True, candidate__product__unsuitable=False, candidate__version_rows=None
-        ).count(),
+        newest_version=DatasetVersion.objects.defer("manifest").order_by("-pk").first(),
+        in_no_version=kept["in_no_version"],
         unwritten_version=DatasetVersion.objects.filter(state="frozen").order_by("-pk").first(),
         untrained_version=DatasetVersion.objects.filter(state="written", checkpoints=None, trainings=None)
+        .defer("manifest")
         .order_by("-pk")
         .first(),
         checkpoints=Checkpoint.objects.count(),
         promoted=promoted,
         better_checkpoint=_better_than(promoted),
         judged=judged,
-        unjudged=max(0, candidates - unperceived - judged) if promoted else 0,
-        unseen_by_people=Verdict.objects.filter(checkpoint=promoted, candidate__tasks=None).count() if promoted else 0,
+        unjudged=max(0, kept["candidates"] - unperceived - judged) if promoted else 0,
+        unseen_by_people=kept["unseen_by_people"],
         newest_round=Round.objects.order_by("-number").first(),
         generators=len(generators),
         tuned=sum(generator.parent_id is not None for generator in generators),
         generator_in_use=next((generator for generator in generators if generator.is_in_use), None),
-        availability=_availability(generators),
-        label_counts=_label_counts(),
+        availability=_availability(generators, kept["by_generator"]),
+        label_counts=kept["by_label"],
         busy=_busy(),
     )
+
+
+@counted("home")
+def counts() -> dict[str, Any]:
+    """All that grows with the platform."""
+    promoted = Checkpoint.objects.filter(is_promoted=True).first()
+    judged = Verdict.objects.filter(checkpoint=promoted)
+    # Grouped by hash: counting distinct people would sort every answer there is.
+    people = Annotation.objects.standing().values_list("annotator").annotate(n=Count("pk")).order_by()
+    by_person = [n for _, n in people]
+    return {
+        **Product.objects.aggregate(products=Count("pk"), unsuitable=Count("pk", filter=Q(unsuitable=True))),
+        "candidates": Candidate.objects.count(),
+        "unperceived": Candidate.objects.filter(depth_sha256="").count(),
+        "drawn_twice": Candidate.objects.filter(attempt__gt=1).count(),
+        "open_tasks": Task.objects.open().filter(project__is_paused=False).count(),
+        "annotations": sum(by_person),
+        "annotators": len(by_person),
+        **Consensus.objects.filter(is_complete=True).aggregate(
+            consensuses=Count("pk"), disagreed=Count("pk", filter=Q(agreement__lt=0.75))
+        ),
+        "in_no_version": Consensus.objects.filter(
+            is_complete=True, candidate__product__unsuitable=False, candidate__version_rows=None
+        ).count(),
+        "judged": judged.count() if promoted else 0,
+        "unseen_by_people": judged.filter(candidate__tasks=None).count() if promoted else 0,
+        **_settled(),
+    }
+
+
+def _settled() -> dict[str, Any]:
+    """Settled candidates of suitable products: of each label, and of each generator (all, available)."""
+    rows = Consensus.objects.filter(is_complete=True, candidate__product__unsuitable=False)
+    by_label, by_generator = [0] * len(Label), dict[int, list[int]]()
+    for generator, label, n in rows.values_list("candidate__generator", "label").annotate(n=Count("pk")).order_by():
+        by_label[label] += n
+        row = by_generator.setdefault(generator, [0, 0])
+        row[0] += n
+        row[1] += n * (label == Label.AVAILABLE)
+    return {"by_label": by_label, "by_generator": [[generator, *row] for generator, row in by_generator.items()]}
 
 
 def _better_than(promoted: Checkpoint | None) -> Checkpoint | None:
@@ -146,23 +185,13 @@ def _better_than(promoted: Checkpoint | None) -> Checkpoint | None:
     return None
 
 
-def _availability(generators: list[Generator]) -> list[Availability]:
-    rows = Consensus.objects.filter(is_complete=True, candidate__product__unsuitable=False).values(
-        "candidate__generator"
-    )
-    rows = rows.annotate(labelled=Count("pk"), available=Count("pk", filter=Q(label=Label.AVAILABLE))).order_by()
-    counts = {row["candidate__generator"]: (row["labelled"], row["available"]) for row in rows}
+def _availability(generators: list[Generator], counts: list[list[int]]) -> list[Availability]:
+    of = {pk: (labelled, available) for pk, labelled, available in counts}
     return [
-        Availability(generator.name, generator.is_in_use, *counts[generator.pk])
+        Availability(generator.name, generator.is_in_use, *of[generator.pk])
         for generator in generators
-        if generator.pk in counts
+        if generator.pk in of
     ]
-
-
-def _label_counts() -> list[int]:
-    rows = Consensus.objects.filter(is_complete=True, candidate__product__unsuitable=False)
-    counts = dict(rows.values_list("label").annotate(Count("pk")).order_by())
-    return [counts.get(int(label), 0) for label in Label]
 
 
 def _busy() -> dict[str, tuple[int, float]]:

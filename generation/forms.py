@@ -9,8 +9,8 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db.models import F, QuerySet
 
 from adproof.labels import TITLES
-from config.counted import counted
 from generation.actions import MAX_ATTEMPTS
+from generation.figures import categories
 from generation.models import MAX_PROMPT_CHARS, CandidateQuerySet, Generator, Product, Prompt
 
 MAX_PICTURE_BYTES = 50 * 2**20
@@ -22,11 +22,6 @@ LABELS = [("", "Any"), *((str(int(label)), title) for label, title in TITLES.ite
 
 def megabytes(size: int) -> str:
     return f"{size / 2**20:,.0f} MB"
-
-
-def categories() -> list[str]:
-    rows = Product.objects.exclude(category="").order_by("category").values_list("category", flat=True).distinct()
-    return counted("product-categories", lambda: list(rows))
 
 
 class ManyFiles(forms.ClearableFileInput):

@@ -2,7 +2,7 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib import messages
-from django.db.models import Avg, Count, Prefetch, Q
+from django.db.models import Avg, Prefetch, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -10,9 +10,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.roles import requires
 from adproof.labels import TITLES
-from config.counted import counted
 from config.paging import newest_first
 from generation import actions
+from generation.figures import candidates_by_generator, categories
 from generation.forms import (
     CandidateFilter,
     CsvForm,
@@ -20,7 +20,6 @@ from generation.forms import (
     PicturesForm,
     PromptForm,
     UnsuitableForm,
-    categories,
 )
 from generation.importing import BadImport, Problem, ZipPictures
 from generation.models import Candidate, CandidateQuerySet, Generator, Product, Prompt
@@ -149,15 +148,11 @@ def prompt_edit(request: HttpRequest, pk: int | None = None) -> HttpResponse:
 @requires("see_candidates")
 @require_safe
 def generators(request: HttpRequest) -> HttpResponse:
-    counts = counted("candidates-by-generator", _candidates_by_generator)
+    counts = dict(candidates_by_generator())
     rows = list(Generator.objects.select_related("parent").order_by("-is_in_use", "-pk"))
     for row in rows:
         row.candidate_count = counts.get(row.pk, 0)
     return render(request, "generation/generators.html", {"generators": rows})
-
-
-def _candidates_by_generator() -> dict[int, int]:
-    return dict(Candidate.objects.values_list("generator").annotate(n=Count("pk")).order_by())
 
 
 @requires("promote")

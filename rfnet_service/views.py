@@ -1,8 +1,6 @@
 from typing import Any
 
 from django.contrib import messages
-from django.core.cache import cache
-from django.db.models import Avg, Count
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.encoding import iri_to_uri
@@ -12,11 +10,11 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.roles import requires
 from config.paging import newest_first
 from rfnet_service import actions, figures
-from rfnet_service.models import Checkpoint, Verdict
+from rfnet_service.models import Checkpoint
+from rfnet_service.verdict_counts import verdict_counts
 from runs.models import Run
 
 PAGE_SIZE = 30
-_STATISTICS_AGE_S = 20
 
 
 def back(request: HttpRequest, otherwise: str, *args: Any) -> HttpResponse:
@@ -66,31 +64,15 @@ def verdicts(request: HttpRequest, row: Checkpoint) -> HttpResponse:
     response = render(
         request,
         "rfnet_service/checkpoint.html#verdicts",
-        {"checkpoint": row, "scoring": scoring, **statistics(row, fresh=scoring is not None)},
+        {"checkpoint": row, "scoring": scoring, **statistics(row)},
     )
     if scoring is None and "was-scoring" in request.GET:
         response["HX-Refresh"] = "true"
     return response
 
 
-def statistics(row: Checkpoint, fresh: bool = False) -> dict[str, Any]:
-    key = f"verdict-statistics/{row.pk}"
-    found = None if fresh else cache.get(key)
-    if found is None:
-        counts, mean = [0] * 5, 0.0
-        for label, count, average in (
-            Verdict.objects.filter(checkpoint=row)
-            .values_list("label")
-            .annotate(n=Count("pk"), mean=Avg("p_available"))
-            .order_by()
-        ):
-            counts[label], mean = count, mean + count * average
-        judged = sum(counts)
-        found = {
-            "counts": counts, "judged": judged, "mean_available": mean / judged if judged else None,
-            "unjudged": actions.unscored(row).count(),
-        }  # fmt: skip
-        cache.set(key, found, _STATISTICS_AGE_S)
+def statistics(row: Checkpoint) -> dict[str, Any]:
+    found: dict[str, Any] = verdict_counts(row.pk)
     return found
 
 
@@ -114,6 +96,5 @@ def checkpoint_score(request: HttpRequest, pk: int) -> HttpResponse:
     except actions.CannotScore as problem:
         messages.info(request, str(problem))
     else:
-        cache.delete(f"verdict-statistics/{pk}")
         messages.success(request, f"{run.title}: it is on its way.")
     return back(request, "checkpoint", pk)

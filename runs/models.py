@@ -209,3 +209,18 @@ class Outbox(models.Model):
 
     def __str__(self) -> str:
         return f"advance run {self.run_id}"
+
+
+class KeptFigure(models.Model):
+    """A figure over the whole platform that takes long to count (runs.counted)."""
+
+    key = models.CharField(max_length=200, primary_key=True)
+    value = models.JSONField(null=True)
+    cost_s = models.FloatField(default=0)
+    # None: somebody counts it for the first time.
+    counted_at = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(null=True)
+    claimed_until = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.key

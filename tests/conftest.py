@@ -36,3 +36,11 @@ def own_data_folders(settings, tmp_path):
     blobs.cache_clear()
     yield
     blobs.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def no_counting_behind_the_back(monkeypatch):
+    """A thread would count in the tests' database, beside the transaction of the test, and keep what it found."""
+    from runs.counted import Figure
+
+    monkeypatch.setattr(Figure, "recount_soon", lambda self, *args: None)

@@ -1,59 +1,110 @@
-"""Figures over a whole platform: fresh while they are quick, kept while they are slow, and nobody waits twice."""
+"""Figures over a whole platform: fresh while they are quick, kept while they are slow, for all processes; nobody waits."""
 
+import subprocess
+import sys
 import time
+from datetime import timedelta
 
 import pytest
-from django.core.cache import cache
+from django.db import connection
+from django.utils import timezone
 
-from config import counted as module
-from config.counted import counted
-
-
-@pytest.fixture(autouse=True)
-def empty():
-    cache.clear()
-    yield
-    cache.clear()
+from runs import counted as module
+from runs.counted import Figure, count_missing, counted
+from runs.models import KeptFigure
 
 
 class Counter:
     def __init__(self, seconds=0.0):
         self.n, self.seconds = 0, seconds
 
-    def __call__(self):
-        time.sleep(self.seconds)
+    def __call__(self, *args):
+        if self.seconds:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(%s)", [self.seconds])
         self.n += 1
         return self.n
 
 
-def test_a_quick_one_is_counted_each_time():
-    count = Counter()
-    assert [counted("x", count) for _ in range(3)] == [1, 2, 3]
+@pytest.fixture(autouse=True)
+def none_declared(monkeypatch):
+    monkeypatch.setattr(module, "_figures", {})
 
 
-def test_a_slow_one_is_kept_twenty_times_as_long_as_it_took():
-    count = Counter(0.06)
-    assert [counted("x", count) for _ in range(3)] == [1, 1, 1]
-    time.sleep(0.06 * 20 + 0.2)
-    assert counted("x", count) == 2
+def older(seconds):
+    KeptFigure.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+    KeptFigure.objects.update(counted_at=timezone.now() - timedelta(seconds=seconds))
 
 
-def test_of_a_very_slow_one_the_last_is_shown_while_it_is_counted_anew(monkeypatch, db):
-    monkeypatch.setattr(module, "SLOW_S", 0.01)
-    monkeypatch.setattr(module, "MOST_COST", 0.9)
-    count = Counter(0.05)
-    assert counted("x", count) == 1
-    time.sleep(0.1)
-    started = time.monotonic()
-    assert counted("x", count) == 1 and counted("x", count) == 1
-    assert time.monotonic() - started < 0.04, "nobody waits"
-    deadline = time.monotonic() + 5
-    while count.n < 2 and time.monotonic() < deadline:
+@pytest.mark.django_db
+class TestKept:
+    def test_a_quick_one_is_counted_each_time(self):
+        figure = counted("x")(Counter())
+        assert [figure() for _ in range(3)] == [1, 2, 3] and not KeptFigure.objects.exists()
+
+    def test_a_slow_one_is_kept_twenty_times_as_long_as_it_took(self):
+        figure = counted("x")(Counter(0.06))
+        assert [figure() for _ in range(3)] == [1, 1, 1]
+        row = KeptFigure.objects.get()
+        assert (row.due_at - row.counted_at).total_seconds() == pytest.approx(row.cost_s * 20, rel=0.01)
+        older(2)
+        assert figure() == 2
+
+    def test_each_argument_has_its_own(self):
+        figure = counted("x")(Counter(0.06))
+        assert [figure(7), figure(8), figure(7)] == [1, 2, 1]
+        assert set(KeptFigure.objects.values_list("key", flat=True)) == {"x/7", "x/8"}
+
+    def test_one_that_has_grown_slow_is_not_waited_for(self, monkeypatch):
+        asked = []
+        monkeypatch.setattr(Figure, "recount_soon", lambda self, *args: asked.append(args))
+        monkeypatch.setattr(module, "PATIENCE_S", 0.05)
+        count = Counter(0.06)
+        figure = counted("x")(count)
+        assert figure() == 1
+        older(60)
+        count.seconds = 5  # since then a million rows came in
+        started = time.monotonic()
+        assert figure() == 1 and asked == [()]
+        assert time.monotonic() - started < 4
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchone() == ("0",), "no limit is left behind"
+
+    def test_what_fails_is_not_kept(self):
+        with pytest.raises(ZeroDivisionError):
+            counted("x")(lambda: 1 // 0)()
+        assert not KeptFigure.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_last_value_is_shown_while_one_thread_counts_anew_and_the_clock_counts_what_nobody_asked_for(monkeypatch):
+    monkeypatch.undo()  # threads may count here
+    monkeypatch.setattr(module, "_figures", {})
+    count = Counter(0.16)
+    figure = counted("x")(count)
+    quick = Counter()
+    of_each = counted("y", each=lambda: [1, 2])(quick)
+    count_missing()
+    assert count.n == 1 and quick.n == 2, "before anybody asked"
+    count_missing()
+    assert count.n == 1 and quick.n == 2, "once"
+    assert of_each(1) == 3
+    older(60)
+    assert figure() == 1 and figure() == 1
+    deadline = time.monotonic() + 10
+    while KeptFigure.objects.get(pk="x").value != 2 and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert count.n == 2, "counted once, though two asked"
+    assert figure() == 2 and count.n == 2, "counted once, though two asked"
+    KeptFigure.objects.filter(pk="x").update(claimed_until=timezone.now() + timedelta(minutes=1))
+    figure.recount_once()
+    assert count.n == 2, "another process is at it"
 
 
-def test_what_fails_is_not_kept():
-    with pytest.raises(ZeroDivisionError):
-        counted("x", lambda: 1 // 0)
-    assert counted("x", Counter(0.06)) == 1
+def test_the_workers_know_every_figure_that_a_page_asks_for():
+    code = (
+        "import django; django.setup(); from runs.counted import names; known = names()\n"
+        "from django.urls import get_resolver; get_resolver().url_patterns\n"
+        "assert known and names() == known, (known, names())"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

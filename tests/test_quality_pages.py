@@ -467,17 +467,6 @@ class TestCost:
         ben = User.objects.get(username="ben")
         assert annotator_page.History.of(ben).answers == 6 and annotator_page.differing(ben)[1] == 4
 
-    def test_tasks_are_counted_anew_while_that_is_quick_and_kept_where_it_is_not(self, people, monkeypatch):
-        Project.objects.create(name="first")
-        assert figures.progress()[0]["total"] == 0
-        answer(people["alice"], build.candidate(1), 0)
-        assert figures.progress()[0]["total"] == 1
-        monkeypatch.setattr(figures, "QUICK_S", -1)
-        monkeypatch.setattr(figures, "MOST_COST", 1e-6)
-        figures.progress()
-        answer(people["alice"], build.candidate(2), 0)
-        assert figures.progress()[0]["total"] == 1
-
 
 def test_the_run_of_a_fit_shows_its_figures_and_not_its_tables(client, people, four):
     fit()

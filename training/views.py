@@ -8,11 +8,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.roles import requires
 from annotation.models import Project
-from config.counted import counted
 from config.paging import newest_first
 from rfnet_service import figures
-from rfnet_service.actions import promoted, unscored
+from rfnet_service.actions import promoted
 from rfnet_service.models import Checkpoint
+from rfnet_service.verdict_counts import verdict_counts
 from rfnet_service.views import back
 from runs.actions import resume_run, start_run
 from runs.models import Run
@@ -168,7 +168,7 @@ def rounds(request: HttpRequest) -> HttpResponse:
     in_use = promoted()
     context |= {
         "form": form, "opening": opening, "in_use": in_use, "who_picks": judged_share_note(),
-        "unjudged": counted(f"unjudged/{in_use.pk}", unscored(in_use).count) if in_use else 0, "projects": Project.objects.exists(),
+        "unjudged": verdict_counts(in_use.pk)["unjudged"] if in_use else 0, "projects": Project.objects.exists(),
         "newest": round_facts.shown(page.rows[0]) if page.rows and page.is_first else None,
     }  # fmt: skip
     return render(request, "training/rounds.html", context, status=422 if form.is_bound else 200)
