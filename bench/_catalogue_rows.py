@@ -290,3 +290,19 @@ def _small_things(made: dict[str, Any]) -> dict[str, Any]:
         "team": team.pk, "filter": saved.pk, "snapshot": snapshot.pk, "gold": gold.gold.pk, "taste": taste.pk,
         "disputed": disputed.candidate_id, "run": run.pk, "training": training.pk, "round": 5,
     }  # fmt: skip
+
+
+def an_import() -> dict[str, Any]:
+    """One that is done, with what it left out."""
+    from datasets_app.importing.order import KIND, Order
+    from generation.models import ImportProblem
+    from runs.models import Run
+
+    order = Order(kind="rf1m", path="/data/rf1m", source="rf1m", dry_run=False)
+    tally = {"counts": {"products_new": 132_000, "candidates_new": 1_058_230}, "left_out": {"It is no picture.": 40}}
+    run = Run.objects.create(
+        kind=KIND, title="Import RF1M", state="succeeded", total=1_058_230, done=1_058_230,
+        params={"order": order.as_json()}, result={"tally": tally},
+    )  # fmt: skip
+    ImportProblem.objects.bulk_create([ImportProblem(run=run, where=f"a/{n}.png", problem="It is no picture.") for n in range(40)])
+    return {"import": run.pk}

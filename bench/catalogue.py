@@ -1,9 +1,10 @@
 """How long every page takes on a platform with 1,058,230 pictures, their answers, verdicts and two dataset versions.
 
-Makes the rows (not the pictures) in an embedded PostgreSQL in a temporary folder, walks the URLconf and loads every
-page, and every part that a page asks for by itself, as the first role that may see it, in this process: what the web
-server does, without the network. Each several times; the figure is the 95th percentile over all these loads, the first
-ones (nothing in any cache of ours) among them. Files (CSV, zip, pictures) are timed to their first byte and told apart.
+Makes the rows (not the pictures) in an embedded PostgreSQL in a temporary folder, has the runs done whose results pages
+show (timed), and what the workers' clock counts. Then it walks the URLconf and loads every page, and every part that a
+page asks for by itself, as the first role that may see it, in this process: what the web server does, without the
+network. Each several times; the figure is the 95th percentile over all these loads. The first load is told apart, too: as
+in a web process that has just started, nothing is in its memory. Files (CSV, pictures) are timed to their first byte.
 """
 
 from __future__ import annotations
@@ -32,8 +33,16 @@ PLACES = {
     "quality/": "=annotators", "quality/annotators/": "first_person", "quality/annotators/<int:pk>/": "=pace",
     "review/": "disputed", "grid/": "snapshot", "datasets/": "version", "checkpoints/": "checkpoint",
     "training/": "training", "rounds/": "round", "runs/": "run", "api/v1/desk/pictures/": "sha256",
-    "datasets/<int:pk>/compare/": "older", "datasets/<int:pk>/inspect/": "=labels", "datasets/signed/": "=none",
+    "datasets/<int:pk>/compare/": "older", "datasets/<int:pk>/inspect/": "=labels",
+    "datasets/import/": "import", "api/v1/datasets/import/": "import", "datasets/signed/": "=none",
     "api/v1/datasets/": "version", "api/v1/datasets/<int:version>/compare/": "older",
+}  # fmt: skip
+# Addresses that are no pages here, and why.
+LEFT_OUT = {
+    "login": "whoever is logged in is sent on", "login_demo": "only in a demo", "dataset_signed": "needs a link made a moment ago",
+    "dataset_link": "makes a link to files, and there are none", "datasets-download": "the version's files are not there",
+    "dataset_compare_choose": "sends on to the comparison", "picture": "no pictures are made", "thumbnail": "no pictures are made",
+    "desk-picture": "no pictures are made", "run_log": "an answer for polling, without a log", "run_state": "an answer for polling",
 }  # fmt: skip
 PARTS = re.compile(r'hx-get="([^"]+)"')
 ROLES = ("annotator", "reviewer", "manager", "ml", "operator")
@@ -84,43 +93,80 @@ def _bench(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
 
         django.setup()
         made = _rows(folder, args)
+        figures_s = _clock()
         timed = list(_walk(made, args))
     finally:
         from django.db import connection
 
         connection.close()
         get_server(folder / "postgres").cleanup()
-    return _told(timed, args)
+    return {**_told(timed, args), "figures_s": figures_s, "runs_s": made["runs_s"]}
 
 
 def _rows(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     from django.core.management import call_command
 
-    from bench._catalogue_rows import fill
+    from bench._catalogue_rows import an_import, fill
     from bench._rows import settle
 
     kept = folder / f"catalogue-{args.rows}.json"
     call_command("migrate", verbosity=0)
     call_command("collectstatic", interactive=False, verbosity=0)
-    if kept.exists():
-        return dict(json.loads(kept.read_text()))
+    made = dict(json.loads(kept.read_text())) if kept.exists() else {}
     started = time.monotonic()
-    made = fill(args.rows)
-    if args.fit:
-        _fit()
-    settle()
-    print(f"{args.rows:,} candidates with all that belongs to them made in {time.monotonic() - started:.0f} s", file=sys.stderr)
-    kept.write_text(json.dumps(made))
+    if not made:
+        made = fill(args.rows)
+        if args.fit:
+            _fit()
+        settle()
+        print(f"{args.rows:,} candidates and all that belongs to them: {time.monotonic() - started:.0f} s", file=sys.stderr)
+        kept.write_text(json.dumps(made))
+    if "runs_s" not in made:
+        made |= an_import() | {"runs_s": _runs(made)}
+        kept.write_text(json.dumps(made))
     return made
 
 
 def _fit() -> None:
     from annotation.quality import start_fit
+
+    _done(start_fit(None))
+
+
+def _runs(made: dict[str, Any]) -> dict[str, float]:
+    """What a large version's pages show is the result of a run: seconds of each."""
+    from datasets_app import kept
+    from datasets_app.models import DatasetVersion
+    from rfnet_service import label_errors
+
+    new, old = (DatasetVersion.objects.get(pk=made[name]) for name in ("version", "older"))
+    runs = {
+        "inspect": kept.start_description(new), "compare": kept.start_comparison(old, new),
+        "label errors": label_errors.start(new),
+    }  # fmt: skip
+    seconds = {name: _done(run) for name, run in runs.items()}
+    print(", ".join(f"{name}: {value} s" for name, value in seconds.items()), file=sys.stderr)
+    return seconds
+
+
+def _done(run: Any) -> float:
     from runs.child import work_on
 
-    run = start_fit(None)
+    started = time.monotonic()
     if run.claim("bench"):
         work_on(run.pk, run.fence)
+    run.refresh_from_db()
+    assert run.state == run.State.SUCCEEDED, run.error
+    return round(time.monotonic() - started, 1)
+
+
+def _clock() -> float:
+    """Seconds of counting what the home page and its like show; a worker does it every few minutes, beside the pages."""
+    from runs.counted import count_missing
+
+    started = time.monotonic()
+    count_missing()
+    return round(time.monotonic() - started, 1)
 
 
 def _endpoints() -> Iterator[tuple[str, str, Any]]:
@@ -223,10 +269,18 @@ def _told(timed: list[Timed], args: argparse.Namespace) -> dict[str, Any]:
     loads = np.concatenate([row.ms for row in pages])
     p95 = round(float(np.percentile(loads, 95)), 1)
     worst = max(pages, key=lambda row: float(np.median(row.ms)))
+    others = {row.name for row in timed if not row.is_page and row.kind in ("text/html", "application/json", "")}
+    for name in sorted(others & set(LEFT_OUT)):
+        print(f"left out: {name}: {LEFT_OUT[name]}")
+    unexpected = sorted(others - set(LEFT_OUT))
+    for title, key in (("median", lambda row: float(np.median(row.ms))), ("first load", lambda row: row.ms[0])):
+        slowest = sorted(pages, key=key, reverse=True)[:5]
+        print(f"slowest by {title}: " + ", ".join(f"{row.name.strip()} {key(row):.0f} ms" for row in slowest))
     print(f"p95 over {loads.size} loads of {len(pages)} pages and parts: {p95} ms (limit {LIMIT_MS})")
     return {
         "rows": args.rows, "pages": len(pages), "loads": int(loads.size), "page_p95_ms": p95,
         "page_p50_ms": round(float(np.percentile(loads, 50)), 1),
         "first_load_p95_ms": round(float(np.percentile([row.ms[0] for row in pages], 95)), 1),
         "worst_page": worst.address, "worst_page_ms": round(float(np.median(worst.ms)), 1), "broken": broken,
+        "first_load_worst_ms": round(max(row.ms[0] for row in pages), 1), "neither_page_nor_left_out": unexpected,
     }  # fmt: skip
