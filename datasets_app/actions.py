@@ -14,7 +14,7 @@ from runs.models import Run
 
 __all__ = [
     "QUERY_KEYS", "CannotFreeze", "check_query", "compare", "freeze", "from_saved", "picture_hashes", "preview",
-    "pseudonym", "sample_id", "selected", "start_freeze",
+    "pseudonym", "sample_id", "selected", "start_freeze", "start_verify",
 ]  # fmt: skip
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,60}")
 
@@ -34,6 +34,14 @@ def start_freeze(name: str, query: dict[str, Any], *, user: Any = None, then: li
         user=user,
         key=f"freeze/{name}",
     )
+
+
+def start_verify(version: DatasetVersion, *, pictures: bool = False, user: Any = None) -> Run:
+    """A run that compares the version's files with its manifest; pictures: each of them, too."""
+    return start_run(
+        "verify_version", {"version": version.pk, "pictures": pictures}, title=f"Verify the files of {version}", user=user,
+        key=f"verify/{version.pk}" + ("/pictures" if pictures else ""),
+    )  # fmt: skip
 
 
 def compare(old: DatasetVersion, new: DatasetVersion) -> dict[str, int]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from django.db.models import QuerySet
-from django.http import HttpResponseBase, StreamingHttpResponse
 from django.urls import reverse
-from drf_spectacular.types import OpenApiTypes
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework.decorators import api_view, permission_classes
 from rest_framework.exceptions import NotFound, ValidationError
@@ -17,13 +17,14 @@ from rest_framework.response import Response
 
 from accounts.roles import may
 from adproof.labels import LABELS
+from adproof.shards.store import StoreError
 from annotation.serializers import Strict
 from datasets_app import compare, kept, serializers, versions
-from datasets_app.actions import CannotFreeze, sample_id, start_freeze
+from datasets_app.actions import CannotFreeze, sample_id, start_freeze, start_verify
+from datasets_app.downloads import LINK_S, download_link, is_small
 from datasets_app.exporting import start_write
 from datasets_app.models import DatasetVersion, VersionRow
 from datasets_app.places import BadPlace
-from runs.actions import start_run
 from runs.models import Run
 
 S = TypeVar("S", bound=Strict)
@@ -151,11 +152,7 @@ def verify(request: Request, version: int) -> Response:
     asked, found = _read(serializers.VerifyIn, request.data), _version(version)
     if found.state != DatasetVersion.State.WRITTEN:
         raise ValidationError({"detail": f"{found} has no files yet: write it first."})
-    run = start_run(
-        "verify_version", {"version": found.pk, "pictures": asked["pictures"]}, title=f"Verify the files of {found}",
-        user=request.user, key=f"verify/{found.pk}",
-    )  # fmt: skip
-    return Response(_run(run))
+    return Response(_run(start_verify(found, pictures=asked["pictures"], user=request.user)))
 
 
 @extend_schema(
@@ -260,20 +257,32 @@ def download(request: Request, version: int) -> Response:
     if found.state != DatasetVersion.State.WRITTEN:
         raise NotFound(f"{found} has no files yet: write it first.")
     files = [{name: file[name] for name in ("name", "bytes", "sha256")} for file in versions.files(found)]
-    link = reverse("datasets-zip", args=[found.pk]) if versions.can_download(found) else None
-    return Response({"uri": found.uri, "zip": link, "files": files})
+    form = "zip" if is_small(found) else "tar"
+    return Response({"uri": found.uri, "places": _places(found), "form": form, "files": files})
+
+
+def _places(version: DatasetVersion) -> list[dict[str, Any]]:
+    rows = version.written.exclude(written_at=None).order_by("pk")
+    return [{"uri": row.uri, "variant": row.variant, "bytes": row.size_bytes} for row in rows]
 
 
 @extend_schema(
-    tags=["datasets"], operation_id="datasets_zip", summary="A small version's files as one zip",
-    responses={(200, "application/zip"): OpenApiTypes.BINARY},
+    tags=["datasets"], operation_id="datasets_link", summary="Make a link to a file of a version, or to all of them",
+    description="Whoever has the link may follow it for 15 minutes, without a token: `wget --content-disposition LINK`. It"
+    " leads into the store for a file that lies in one, else to this server.",
+    request=serializers.LinkIn, responses=serializers.LinkOut,
+    examples=[
+        OpenApiExample("Everything, as one tar", value={}, request_only=True),
+        OpenApiExample("One file", value={"name": "README.md"}, request_only=True),
+    ],
 )  # fmt: skip
-@api_view(["GET"])
+@api_view(["POST"])
 @permission_classes([MayFreeze])
-def as_zip(request: Request, version: int) -> HttpResponseBase:
-    found = _version(version)
-    if not versions.can_download(found):
-        raise NotFound("Only a small written version can be had as one file; copy larger ones from their folder.")
-    response = StreamingHttpResponse(versions.as_zip(found), content_type="application/zip")
-    response["Content-Disposition"] = f'attachment; filename="{found.name}-v{found.number}.zip"'
-    return response
+def link(request: Request, version: int) -> Response:
+    asked, found = _read(serializers.LinkIn, request.data), _version(version)
+    until = timezone.now() + timedelta(seconds=LINK_S)
+    try:
+        made = download_link(found, asked["name"], uri=asked["uri"], form=asked["form"])
+    except (ValueError, StoreError) as problem:
+        raise NotFound(str(problem)) from problem
+    return Response({"link": request.build_absolute_uri(made), "until": until})

@@ -11,5 +11,5 @@ urlpatterns = [
     path("<int:version>/compare/<int:other>", api.compared, name="datasets-compare"),
     path("<int:version>/samples", api.samples, name="datasets-samples"),
     path("<int:version>/download", api.download, name="datasets-download"),
-    path("<int:version>/zip", api.as_zip, name="datasets-zip"),
+    path("<int:version>/link", api.link, name="datasets-link"),
 ]

@@ -12,10 +12,12 @@ from datasets_app.models import DatasetVersion
 @requires("freeze_datasets")
 @require_safe
 def dataset_link(request: HttpRequest, pk: int) -> HttpResponse:
-    """A link is made now, and followed. ?name= one file; ?uri= another place it is written to; nothing = all as a tar."""
+    """A link is made now, and followed. ?name= one file; ?uri= another place it is written to. All of it comes as a
+    tar, or with ?form=zip as a zip."""
     version = get_object_or_404(DatasetVersion, pk=pk)
+    asked = {name: request.GET[name] for name in ("name", "uri", "form") if request.GET.get(name)}
     try:
-        link = download_link(version, request.GET.get("name", ""), uri=request.GET.get("uri", ""))
+        link = download_link(version, **asked)
     except (ValueError, StoreError) as problem:
         messages.error(request, str(problem))
         return redirect("dataset", pk)
@@ -30,7 +32,8 @@ def dataset_signed(request: HttpRequest, token: str) -> StreamingHttpResponse:
     except (ValueError, StoreError) as problem:
         raise Http404(str(problem)) from problem
     response = StreamingHttpResponse(content, content_type="application/octet-stream")
-    response["Content-Length"] = str(size)
+    if size is not None:
+        response["Content-Length"] = str(size)
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     response["Cache-Control"] = "private, no-store"
     return response

@@ -8,6 +8,7 @@ from adproof.labels import LABELS
 from adproof.shards.schema import VARIANTS
 from annotation.serializers import MOST, LabelField, Strict
 from datasets_app.compare import WHAT, WHY
+from datasets_app.downloads import FORMS
 from datasets_app.models import SPLITS
 
 MOST_A_PAGE = 500
@@ -180,9 +181,25 @@ class FileOut(serializers.Serializer):
     sha256 = serializers.CharField()
 
 
+class PlaceOut(serializers.Serializer):
+    uri = serializers.CharField()
+    variant = serializers.ChoiceField(VARIANTS)
+    bytes = serializers.IntegerField()
+
+
+class LinkIn(Strict):
+    name = serializers.CharField(required=False, default="", help_text="One file; without it all of them as one.")
+    uri = serializers.CharField(required=False, default="", help_text="Another place that it is written to.")
+    form = serializers.ChoiceField(FORMS, required=False, default="tar", help_text="A zip of a small version only.")
+
+
+class LinkOut(serializers.Serializer):
+    link = serializers.CharField()
+    until = serializers.DateTimeField(help_text="When it lapses.")
+
+
 class DownloadOut(serializers.Serializer):
     uri = serializers.CharField(help_text="Where the files lie.")
-    zip = serializers.CharField(
-        allow_null=True, help_text="All of them as one file; null where the version is too large."
-    )
+    places = PlaceOut(many=True, help_text="All that it is written to, its other variants among them.")
+    form = serializers.ChoiceField(FORMS, help_text="In which all of them may be had by one link; a tar always.")
     files = FileOut(many=True)

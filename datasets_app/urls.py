@@ -11,7 +11,6 @@ urlpatterns = [
     path("<int:pk>/", views.dataset, name="dataset"),
     path("<int:pk>/verify/", views.dataset_verify, name="dataset_verify"),
     path("<int:pk>/write/", views.dataset_write, name="dataset_write"),
-    path("<int:pk>/download/", views.dataset_download, name="dataset_download"),
     path("<int:pk>/link/", download_views.dataset_link, name="dataset_link"),
     path("signed/<str:token>/", download_views.dataset_signed, name="dataset_signed"),
     path("<int:pk>/compare/", compare_views.choose, name="dataset_compare_choose"),

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from adproof.labels import LABELS, TITLES
-from adproof.shards.manifest import MANIFEST
 from datasets_app.kept import comparison
 from datasets_app.models import SPLITS, DatasetVersion
 from runs.models import Run
-
-DOWNLOAD_LIMIT = 300 * 10**6
-_PIECE = 1 << 20
 
 
 def label_totals(version: DatasetVersion) -> dict[str, int]:
@@ -63,48 +56,6 @@ def changes(version: DatasetVersion) -> dict[str, Any] | None:
 def last_check(version: DatasetVersion) -> Run | None:
     """The newest run that verified this version's files."""
     return Run.objects.filter(kind="verify_version", params__version=version.pk).order_by("-pk").first()
-
-
-def can_download(version: DatasetVersion) -> bool:
-    return (
-        version.state == DatasetVersion.State.WRITTEN
-        and 0 < version.size_bytes < DOWNLOAD_LIMIT
-        and (Path(version.uri) / MANIFEST).is_file()
-    )
-
-
-def as_zip(version: DatasetVersion) -> Iterator[bytes]:
-    """The version's files as one zip (stored, for pictures do not shrink), piece by piece, the manifest last."""
-    folder, out = Path(version.uri), _Pieces()
-    names = [*sorted(version.manifest["files"]), MANIFEST]
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
-        for name in names:
-            entry = zipfile.ZipInfo(f"{version.name}-v{version.number}/{name}", version.created_at.timetuple()[:6])
-            entry.file_size = (folder / name).stat().st_size
-            with archive.open(entry, "w") as inside, open(folder / name, "rb") as file:
-                while piece := file.read(_PIECE):
-                    inside.write(piece)
-                    yield out.take()
-    yield out.take()
-
-
-class _Pieces:
-    """What zipfile writes, until it is taken. It can't go back, so zipfile writes each size after its file."""
-
-    def __init__(self) -> None:
-        self._held: list[bytes] = []
-
-    def write(self, data: bytes) -> int:
-        self._held.append(bytes(data))
-        return len(data)
-
-    def flush(self) -> None:
-        pass
-
-    def take(self) -> bytes:
-        data = b"".join(self._held)
-        self._held.clear()
-        return data
 
 
 def snippet(version: DatasetVersion) -> str:

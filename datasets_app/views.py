@@ -2,7 +2,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.db.models import Prefetch, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -10,11 +10,12 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.roles import requires
 from config.paging import newest_first
 from datasets_app import versions
-from datasets_app.actions import CannotFreeze, preview, start_freeze
+from datasets_app.actions import CannotFreeze, preview, start_freeze, start_verify
+from datasets_app.downloads import is_small
 from datasets_app.forms import FreezeForm, SampleFilter, newest_name
 from datasets_app.models import SPLITS, DatasetVersion, VersionRow
 from generation.models import Candidate
-from runs.actions import resume_run, start_run
+from runs.actions import resume_run
 from runs.models import Run
 
 PAGE_SIZE = 20
@@ -122,7 +123,7 @@ def dataset(request: HttpRequest, pk: int) -> HttpResponse:
         "check": check,
         "is_busy": is_busy(version, check),
         "snippet": versions.snippet(version),
-        "can_download": versions.can_download(version),
+        "is_small": is_small(version),
     }
     return render(request, "datasets_app/dataset.html", context)
 
@@ -159,9 +160,7 @@ def dataset_verify(request: HttpRequest, pk: int) -> HttpResponse:
     if version.state != DatasetVersion.State.WRITTEN:
         messages.error(request, f"{version} has no files yet: write it first.")
         return redirect("dataset", pk)
-    start_run(
-        "verify_version", {"version": pk}, title=f"Verify the files of {version}", user=request.user, key=f"verify/{pk}"
-    )
+    start_verify(version, user=request.user)
     return redirect("dataset", pk)
 
 
@@ -175,14 +174,3 @@ def dataset_write(request: HttpRequest, pk: int) -> HttpResponse:
     else:
         messages.info(request, "There is no stopped run to go on with.")
     return redirect("dataset", pk)
-
-
-@requires("freeze_datasets")
-@require_safe
-def dataset_download(request: HttpRequest, pk: int) -> StreamingHttpResponse:
-    version = get_object_or_404(DatasetVersion, pk=pk)
-    if not versions.can_download(version):
-        raise Http404("Only a written version below 300 MB can be downloaded; copy larger ones from their folder.")
-    response = StreamingHttpResponse(versions.as_zip(version), content_type="application/zip")
-    response["Content-Disposition"] = f'attachment; filename="{version.name}-v{version.number}.zip"'
-    return response

@@ -1,5 +1,8 @@
 """Labelled candidates and dataset versions for the tests of data, trainings and rounds."""
 
+import hashlib
+
+from adproof.shards.manifest import FileEntry, Manifest
 from annotation.models import Consensus
 from datasets_app.actions import start_freeze
 from datasets_app.models import DatasetVersion
@@ -42,7 +45,14 @@ def version(n=12, name="ads") -> DatasetVersion:
 def version_row(folder, name="ads", **values) -> DatasetVersion:
     """A written version as far as its row and the presence of its files tell."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "manifest.json").write_text("{}")
+    readme = b"# ads\n"
+    (folder / "README.md").write_bytes(readme)
+    file = FileEntry(bytes=len(readme), sha256=hashlib.sha256(readme).hexdigest())
+    made = Manifest(
+        info={"name": name}, digest="d" * 64, rows={}, picture_bytes={}, counts={}, agreement={}, leak_check={},
+        files={"README.md": file}, pyarrow="",
+    )  # fmt: skip
+    (folder / "manifest.json").write_bytes(made.encode())
     values = {"number": 1, "salt": name, "digest": "d" * 64, "row_count": 20, "state": "written", **values}
     return DatasetVersion.objects.create(name=name, uri=str(folder), **values)
 

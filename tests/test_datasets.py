@@ -134,14 +134,15 @@ class TestAVersion:
         assert "README.md has another sha256" in text(client.get(url))
 
     def test_it_is_downloaded_as_one_zip_that_verifies(self, as_, written, tmp_path):
-        client, url = as_("max"), reverse("dataset_download", args=[written.pk])
-        content = b"".join(client.get(url).streaming_content)
+        client, url = as_("max"), reverse("dataset_link", args=[written.pk]) + "?form=zip"
+        assert url in client.get(reverse("dataset", args=[written.pk])).content.decode()
+        content = b"".join(client.get(client.get(url)["Location"]).streaming_content)
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             assert archive.testzip() is None
             archive.extractall(tmp_path / "copy")
         assert verify(tmp_path / "copy" / "ads-v1") == []
-        DatasetVersion.objects.update(state="frozen")
-        assert client.get(url).status_code == 404
+        DatasetVersion.objects.update(size_bytes=10**9)
+        assert "ask for a tar" in client.get(url, follow=True).content.decode()
 
 
 def test_an_unwritten_version_goes_on_from_its_page(as_):

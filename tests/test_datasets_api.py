@@ -120,7 +120,11 @@ class TestFiles:
         made = version()
         found = api.get(f"{API}{made.pk}/download").json()
         assert {"README.md", "croissant.json"} <= {file["name"] for file in found["files"]} and found["uri"] == made.uri
-        content = b"".join(api.get(found["zip"]).streaming_content)
+        assert found["form"] == "zip" and found["places"][0]["uri"] == made.uri
+        made_link = api.post(f"{API}{made.pk}/link", {"form": "zip"}, content_type=JSON).json()
+        assert made_link["link"].startswith("http://testserver/datasets/signed/") and made_link["until"]
+        path = made_link["link"].removeprefix("http://testserver")
+        content = b"".join(Client().get(path).streaming_content)  # whoever has the link may follow it
         assert "ads-v1/manifest.json" in zipfile.ZipFile(io.BytesIO(content)).namelist()
         run = api.post(f"{API}{made.pk}/verify", {"pictures": True}, content_type=JSON).json()
         assert Run.objects.get(pk=run["id"]).params == {"version": made.pk, "pictures": True}
@@ -138,4 +142,4 @@ class TestFiles:
         made = frozen()
         assert "write it first" in api.post(f"{API}{made.pk}/verify", {"pictures": False}, content_type=JSON).json()["detail"]
         assert "write it first" in api.get(f"{API}{made.pk}/download").json()["detail"]
-        assert api.get(f"{API}{made.pk}/zip").status_code == 404
+        assert "write it first" in api.post(f"{API}{made.pk}/link", {}, content_type=JSON).json()["detail"]

@@ -91,7 +91,6 @@ api-import            import_data      GET
 api-import-start      import_data      POST
 dataset_verify        freeze_datasets  POST
 dataset_write         freeze_datasets  POST
-dataset_download      freeze_datasets  GET
 dataset_link          freeze_datasets  GET
 dataset_signed        anybody          GET
 dataset_compare_choose freeze_datasets GET
@@ -146,7 +145,7 @@ datasets-verify       freeze_datasets  POST
 datasets-compare      freeze_datasets  GET
 datasets-samples      freeze_datasets  GET
 datasets-download     freeze_datasets  GET
-datasets-zip          freeze_datasets  GET
+datasets-link         freeze_datasets  POST
 pairs-lease           label            POST
 pairs-preferences     label            POST
 pairs-renew           label            POST
@@ -296,7 +295,7 @@ def wrong_for(person, row, method, response, text):
         return "refused"
     if row.owner not in ("", person.username):
         return "" if status in NOT_THEIRS else "gives what is another's"
-    if row.name in SAYS_WHY and method == "POST" or row.name in ("dataset_download", "dataset_signed", "datasets-zip"):
+    if row.name in SAYS_WHY and method == "POST" or row.name in ("dataset_signed", "datasets-link"):
         return "" if status in (200, 302, 400, 404, 422) else "no sentence"
     return "" if status in (200, 302) else "does not work"
 
