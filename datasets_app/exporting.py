@@ -27,13 +27,16 @@ from runs.parts import work_in_parts
 MB = 10**6
 
 
-def start_write(version: DatasetVersion, variant: str = FULL, uri: str | None = None, *, user: Any = None) -> Run:
+def start_write(
+    version: DatasetVersion, variant: str = FULL, uri: str | None = None, *, user: Any = None, anywhere: bool = False
+) -> Run:
     """A run that writes the version there. Asked for twice it is the same run; a stopped or failed one goes on.
 
-    Args: variant: "full", "labels" or "webdataset". uri: a folder or s3://bucket/folder; None = the version's own.
+    Args: variant: "full", "labels" or "webdataset". uri: a folder or s3://bucket/folder; None = the version's own. anywhere:
+        somebody on the server's own command line asks, who may write wherever the system lets them.
     Raises: BadPlace: not a place for versions, or another version lies there.
     """
-    files = files_at(version, variant, default_uri(version, variant) if uri is None else checked_uri(uri))
+    files = files_at(version, variant, default_uri(version, variant) if uri is None else checked_uri(uri, anywhere))
     if files.run is not None and not files.run.is_finished:
         return files.run
     if files.run is not None and files.run.state in {Run.State.STOPPED, Run.State.FAILED} and resume_run(files.run):

@@ -26,17 +26,19 @@ def default_uri(version: DatasetVersion, variant: str = FULL) -> str:
     return f"{base}/{version.name}/v{version.number}" + ("" if variant == FULL else f"-{variant}")
 
 
-def checked_uri(uri: str) -> str:
+def checked_uri(uri: str, anywhere: bool = False) -> str:
     """The place, when files may be written there: below DATASETS_URI, data/versions or one of DATASETS_PLACES, so that
     nobody can have files written all over the server by a web page. Raises BadPlace."""
     uri = uri.strip().rstrip("/")
     if uri.startswith("s3://"):
         if not _OBJECT_URI.fullmatch(uri) or ".." in uri.split("/"):
             raise BadPlace(f"{uri!r} is no place in a store: write it as s3://bucket/folder.")
-    elif "://" in uri or not os.path.isabs(uri):
+    elif "://" in uri or not (os.path.isabs(uri) or (anywhere and uri)):
         raise BadPlace(f"{uri!r} can't be written to: give a whole path of a folder, or s3://bucket/folder.")
     else:
         uri = str(Path(uri).resolve())
+    if anywhere:
+        return uri
     allowed = [
         place for place in (settings.DATASETS_URI, str(settings.VERSIONS_DIR), *settings.DATASETS_PLACES) if place
     ]

@@ -1,9 +1,6 @@
 """From frozen rows to shards."""
 
 from importlib.metadata import version as installed_version
-from pathlib import Path
-
-from django.conf import settings
 
 from adproof.shards.manifest import Manifest, VersionInfo
 from adproof.shards.plan import SplitSize
@@ -16,10 +13,6 @@ from runs.context import RunContext
 
 # What a row of a labels-only version takes, and its writing costs: a shard of 500 MB holds 200,000 of them.
 LABELS_ROW_BYTES = 2500
-
-
-def folder_of(version: DatasetVersion) -> Path:
-    return Path(settings.VERSIONS_DIR) / version.name / f"v{version.number}"
 
 
 def write(version: DatasetVersion, ctx: RunContext) -> Manifest:

@@ -9,7 +9,9 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from datasets_app.models import DatasetVersion, VersionRow
-from datasets_app.progress_bar import ProgressBar
+from runs import following
+from runs.models import Run
+from runs.progress_bar import ProgressBar
 from tests import build
 from tests.data_rows import labelled
 
@@ -71,6 +73,50 @@ class TestFreezing:
     def test_a_condition_without_a_value_says_so(self):
         with pytest.raises(CommandError, match="such as source=shop"):
             said("freeze", "ads", "--where", "source")
+
+
+@pytest.mark.django_db(transaction=True)
+class TestLongWorkIsARun:
+    def test_it_may_be_left_to_the_workers(self):
+        labelled(6)
+        text = said("freeze", "ads", "--no-wait")
+        run = Run.objects.get(kind="freeze")
+        assert run.state == "queued" and f"/runs/{run.pk}/" in text and "manage.py work" in text
+        assert "ads v1: 6 samples" in said("freeze", "ads"), "the same run, followed"
+        assert Run.objects.filter(kind="freeze").count() == 1
+        assert "left to the workers" in said("verify", "ads/v1", "--queue")
+
+    def test_a_variant_is_written_to_any_folder_and_written_again_it_is_the_same_run(self, tmp_path):
+        labelled(6)
+        said("freeze", "ads")
+        words = ("write", "ads/v1", "--to", str(tmp_path / "copy"), "--variant", "labels")
+        assert "ads v1: 6 samples" in said(*words) and (tmp_path / "copy" / "manifest.json").exists()
+        Run.objects.filter(kind="write_version").update(state="stopped")
+        said(*words)
+        assert Run.objects.filter(kind="write_version").count() == 1
+        with pytest.raises(CommandError, match="never overwritten"):
+            said("write", "ads/v1", "--to", str(tmp_path / "copy"))
+        with pytest.raises(CommandError, match="s3://bucket/folder"):
+            said("write", "ads/v1", "--to", "s3://x")
+
+    def test_ctrl_c_gives_it_to_the_workers_and_says_where_to_look(self, monkeypatch):
+        labelled(6)
+        monkeypatch.setattr(following, "_work_here", lambda run_id, fence: None)
+
+        def pressed(seconds):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(following.time, "sleep", pressed)
+        with pytest.raises(CommandError, match="stop it, at /runs/") as left:
+            said("freeze", "ads")
+        run = Run.objects.get(kind="freeze")
+        assert left.value.returncode == 130 and run.state == "queued" and run.attempt == 0
+
+    def test_every_verb_says_what_it_takes(self, capsys):
+        for verb in ("freeze", "write", "verify", "diff", "import", "query", "list"):
+            with pytest.raises(SystemExit) as ended:
+                call_command("dataset", verb, "--help")
+            assert ended.value.code == 0 and "--help" in capsys.readouterr().out
 
 
 class Terminal(io.StringIO):

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import time
 from argparse import _SubParsersAction
-from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import connection
 
 from adproof.imports.problems import BadImport
 from datasets_app.importing.order import KINDS, Order, start
 from datasets_app.importing.shown import table_lines
-from runs.models import Run
+from runs.following import add_waiting, follow
 
 
 def add_arguments(verbs: _SubParsersAction[Any]) -> None:
@@ -29,10 +24,10 @@ def add_arguments(verbs: _SubParsersAction[Any]) -> None:
     parser.add_argument("--category", default="", help="of products that have none")
     parser.add_argument("--labels", default="", help="what raw labels mean: '0=available, 1=unsuitable, ...'")
     parser.add_argument("--no-cut-out", action="store_true", help="leave pictures without transparency out")
-    parser.add_argument("--queue", action="store_true", help="leave the work to a worker")
+    add_waiting(parser)
 
 
-def import_it(options: dict[str, Any], write: Callable[[str], Any]) -> None:
+def import_it(options: dict[str, Any], out: Any) -> None:
     is_url = options["path"].startswith(("http://", "https://"))
     order = Order(
         kind=options["kind"], path="" if is_url else options["path"], url=options["path"] if is_url else "",
@@ -43,34 +38,8 @@ def import_it(options: dict[str, Any], write: Callable[[str], Any]) -> None:
         run = start(order, anywhere=True)
     except BadImport as error:
         raise CommandError(str(error)) from error
-    write(f"{run.title}: run {run.pk}")
-    if options["queue"]:
-        return
-    if run.claim(f"dataset command {os.getpid()}"):
-        threading.Thread(target=_work_here, args=(run.pk, run.fence)).start()
-    _watch(run, write)
-    for line in table_lines(run):
-        write(line)
-    if run.state != Run.State.SUCCEEDED:
-        raise CommandError(run.error or f"The run was {run.state}; manage.py dataset import again goes on with it.")
-
-
-def _work_here(run_id: int, fence: int) -> None:
-    from runs.child import work_on
-
     try:
-        work_on(run_id, fence)
+        follow(run, out, wait=options["wait"], unit="rows")
     finally:
-        connection.close()
-
-
-def _watch(run: Run, write: Callable[[str], Any]) -> None:
-    """A line whenever the run's row says something new, until it has ended."""
-    said = ""
-    while not run.is_finished:
-        time.sleep(0.2)
-        run.refresh_from_db()
-        line = f"  {run.stage}: {run.done:,}" + (f" of {run.total:,}" if run.total else "")
-        if run.stage and line != said:
-            write(line)
-            said = line
+        for line in table_lines(run) if run.is_finished else ():
+            out.write(line)

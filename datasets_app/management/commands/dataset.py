@@ -1,53 +1,60 @@
-"""Freeze, write, verify, query and list dataset versions from the shell."""
+"""Freeze, write, verify, compare, import, query and list dataset versions from the shell."""
 
 import json
-import os
-import threading
-import time
-from argparse import ArgumentParser
-from pathlib import Path
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
 
-from adproof.shards.verify import verify
-from adproof.shards.writer import Progress, write_version
+from adproof.shards.schema import FULL, VARIANTS
 from datasets_app import diff_command, querying
-from datasets_app.actions import CannotFreeze, start_freeze
+from datasets_app.actions import CannotFreeze, start_freeze, start_verify
+from datasets_app.exporting import start_write
 from datasets_app.importing import command as importing
 from datasets_app.models import DatasetVersion
-from datasets_app.progress_bar import ProgressBar
-from datasets_app.rows import sample_rows
-from datasets_app.tasks import manifest_json
-from datasets_app.writing import folder_of, info, sizes
+from datasets_app.places import BadPlace
+from runs.following import add_waiting, follow
 from runs.models import Run
+
+ENDS = """
+Long work is a run, the same as from a page: it is followed with a bar, goes on after Ctrl-C (by the workers), and the same
+command resumes one that failed or was stopped.
+
+Exit codes: 0 done; 1 refused or failed, or verify found problems (a sentence says what to do); 2 words it does not know;
+130 left with Ctrl-C.
+"""
 
 
 class Command(BaseCommand):
-    help = (
-        "dataset freeze NAME | write NAME/vN | verify NAME/vN | diff NAME/vN NAME/vM | import KIND PATH"
-        " | query NAME/vN SQL | list"
-    )
+    help = "Dataset versions: freeze, write, verify, diff, import, query, list. `dataset VERB --help` tells each one's options."
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
+        return super().create_parser(
+            prog_name, subcommand, epilog=ENDS, formatter_class=RawDescriptionHelpFormatter, **kwargs
+        )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        verbs = parser.add_subparsers(dest="verb", required=True)
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
         freeze = verbs.add_parser("freeze", help="freeze what is labelled as the next version, and write it")
-        freeze.add_argument("name")
-        freeze.add_argument("--min-annotations", type=int)
-        freeze.add_argument("--min-agreement", type=float, help="0 to 1")
-        freeze.add_argument("--generator", type=int, help="its id")
+        freeze.add_argument("name", help="of the dataset, such as ads")
+        freeze.add_argument("--min-annotations", type=int, metavar="N", help="only what so many people judged")
+        freeze.add_argument("--min-agreement", type=float, metavar="SHARE", help="0 to 1")
+        freeze.add_argument("--generator", type=int, metavar="ID")
         freeze.add_argument("--category")
         freeze.add_argument(
-            "--where", action="append", default=[], metavar="NAME=VALUE", help="any other condition, such as source=shop",
+            "--where", action="append", default=[], metavar="NAME=VALUE",
+            help="any other condition (docs/freezing.md), such as source=shop; may be given several times",
         )  # fmt: skip
-        freeze.add_argument("--queue", action="store_true", help="leave the work to a worker")
+        add_waiting(freeze)
         write = verbs.add_parser("write", help="write a frozen version's files, or go on writing them")
         write.add_argument("version", help="such as ads/v3")
-        write.add_argument("--to", type=Path, help="a copy in this folder instead of the version's own")
+        write.add_argument("--to", metavar="PLACE", help="a folder, or s3://bucket/folder (default: the version's own)")
+        write.add_argument("--variant", choices=VARIANTS, default=FULL, help="default: %(default)s")
+        add_waiting(write)
         check = verbs.add_parser("verify", help="compare a version's files with its manifest")
         check.add_argument("version", help="such as ads/v3")
         check.add_argument("--pictures", action="store_true", help="hash every picture too, and check the digest")
+        add_waiting(check)
         diff_command.add_arguments(verbs)
         importing.add_arguments(verbs)
         querying.add_arguments(verbs)
@@ -55,7 +62,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, verb: str, **options: Any) -> None:
         if verb == "import":
-            importing.import_it(options, self.stdout.write)
+            importing.import_it(options, self.stdout)
             return
         if verb == "query":
             querying.answer(named(options["version"]), options, self.stdout, self.stderr.write)
@@ -76,60 +83,37 @@ class Command(BaseCommand):
             run = start_freeze(options["name"], query)
         except CannotFreeze as problem:
             raise CommandError(str(problem)) from problem
-        self.stdout.write(f"{run.title}: run {run.pk}")
-        if options["queue"]:
-            return
-        if run.claim(f"dataset command {os.getpid()}"):
-            work_on_it = threading.Thread(target=work_here, args=(run.pk, run.fence))
-            work_on_it.start()
-        self._watch(run)  # also when a worker was first
-        if run.state != Run.State.SUCCEEDED:
-            raise CommandError(run.error or f"The run was {run.state}.")
-        self.stdout.write(f"{run.result['name']}: {run.result['rows']:,} samples, digest {run.result['digest']}")
-
-    def _watch(self, run: Run) -> None:
-        """How far it is, by its row, until it has ended."""
-        bar = ProgressBar(self.stdout)
-        while not run.is_finished:
-            time.sleep(0.2)
-            run.refresh_from_db()
-            if run.stage:
-                bar.tell(run.stage, run.done, run.total)
-        bar.end()
+        follow(run, self.stdout, wait=options["wait"])
+        if run.state == Run.State.SUCCEEDED:
+            self.stdout.write(f"{run.result['name']}: {run.result['rows']:,} samples, digest {run.result['digest']}")
 
     def write(self, options: dict[str, Any]) -> None:
         version = named(options["version"])
-        if version.write_run is not None and not version.write_run.is_finished:
-            raise CommandError(f"Run {version.write_run_id} is writing {version} just now: wait for it, or stop it.")
-        out = options["to"] or folder_of(version)
-        self.stdout.write(f"writing {version}, {version.row_count:,} samples, to {out}")
-
-        bar = ProgressBar(self.stdout)
-
-        def tell(progress: Progress) -> None:
-            bar.tell(progress.shard, progress.rows, progress.total_rows)
-
-        try:
-            manifest = write_version(sample_rows(version), out, info(version), sizes(version), tell)
-        except (ValueError, OSError) as problem:
-            raise CommandError(f"{version} is not written: {problem}") from problem
-        bar.end()
-        size = sum(file.bytes for file in manifest.files.values())
-        if options["to"] is None:
-            DatasetVersion.objects.filter(pk=version.pk).update(
-                state=DatasetVersion.State.WRITTEN, uri=str(out), manifest=manifest_json(manifest), size_bytes=size
-            )
-        self.stdout.write(f"{len(manifest.files) + 1} files, {size:,} bytes")
+        freezing = version.write_run
+        if freezing is not None and not freezing.is_finished and options["to"] is None and options["variant"] == FULL:
+            run = freezing  # the run that froze it is writing it: follow that one
+        else:
+            try:
+                run = start_write(version, options["variant"], options["to"], anywhere=True)
+            except BadPlace as problem:
+                raise CommandError(str(problem)) from problem
+        follow(run, self.stdout, wait=options["wait"])
+        if "bytes" in run.result:
+            told = run.result
+            self.stdout.write(f"{version}: {told['rows']:,} samples, {told['bytes']:,} bytes, in {told['uri']}")
 
     def verify(self, options: dict[str, Any]) -> None:
         version = named(options["version"])
         if version.state != DatasetVersion.State.WRITTEN:
             raise CommandError(f"{version} has no files yet: manage.py dataset write {options['version']}")
-        problems = verify(version.uri, pictures=options["pictures"])
-        for problem in problems:
-            self.stdout.write(f"  {problem}")
-        if problems:
-            raise CommandError(f"{len(problems)} problem{'s' * (len(problems) > 1)} in {version.uri}.")
+        run = start_verify(version, pictures=options["pictures"])
+        follow(run, self.stdout, wait=options["wait"], unit="files")
+        if run.state != Run.State.SUCCEEDED:
+            return
+        for event in run.events.filter(level="error").order_by("pk"):
+            self.stdout.write(f"  {event.message}")
+        if count := run.result["problems"]:
+            raise CommandError(f"{count} problem{'s' * (count > 1)} in {version.uri}: write it again to another place.")
         self.stdout.write(f"{version} is as its manifest says: {version.uri}")
 
     def diff(self, options: dict[str, Any]) -> None:
@@ -163,22 +147,12 @@ def conditions(words: list[str]) -> dict[str, Any]:
     return query
 
 
-def work_here(run_id: int, fence: int) -> None:
-    """The run's own handler, in this process: it ends and is kept as if a worker had done it."""
-    from runs.child import work_on
-
-    try:
-        work_on(run_id, fence)
-    finally:
-        connection.close()
-
-
 def named(text: str) -> DatasetVersion:
     """The version called NAME/vN."""
     name, _, number = text.partition("/v")
     found = (
         DatasetVersion.objects.select_related("write_run").filter(name=name, number=int(number)).first()
-        if number.isdigit()
+        if number.isascii() and number.isdigit() and len(number) < 6
         else None
     )
     if found is None:
