@@ -129,15 +129,15 @@ def draw(drawer: "Drawer", items: Sequence[Item], early: EarlyLook | None = None
 
     looked_at: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
-    def keep(places: Sequence[int], pictures: Sequence[np.ndarray]) -> list[bool]:
+    def keep(_step: int, places: Sequence[int], pictures: Sequence[np.ndarray]) -> list[bool]:
         assert early is not None
-        depths, saliencies = perceived(pictures)
+        depths, saliencies = glanced(pictures)
         looked_at.update(zip(places, zip(depths, saliencies, strict=True), strict=True))
         chances = early.judge([items[i] for i in places], pictures, depths, saliencies)
         return [bool(chance >= early.threshold) for chance in chances]
 
     requests = [request_of(item) for item in items]
-    stop = EarlyStop(early.step, keep) if early is not None else None
+    stop = EarlyStop((early.step,), keep) if early is not None else None
     drawn = drawer.draw(requests, early_stop=stop)
     ends = [i for i, one in enumerate(drawn) if one.abandoned_at is None]
     maps = dict(zip(ends, zip(*perceived([drawn[i].image for i in ends]), strict=True), strict=True)) if ends else {}
@@ -149,6 +149,13 @@ def perceived(pictures: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np
     from generation import runtime
 
     return runtime.depth()(pictures), runtime.saliency()(pictures)
+
+
+def glanced(pictures: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """(depths, saliencies), the latter by the quick net: a look must cost less than what it may save."""
+    from generation import runtime
+
+    return runtime.depth()(pictures), runtime.quick_saliency()(pictures)
 
 
 def request_of(item: Item) -> "DrawRequest":

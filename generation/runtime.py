@@ -8,6 +8,7 @@ from generation.model_sets import path_in_use
 if TYPE_CHECKING:
     from adproof.diffusion.generator import Generator as Drawer
     from adproof.perception.depth import Depth
+    from adproof.perception.quick import QuickSaliency
     from adproof.perception.saliency import Saliency
 
 
@@ -43,3 +44,12 @@ def saliency() -> "Saliency":
     from adproof.perception.saliency import Saliency
 
     return Saliency(path_in_use("saliency"))
+
+
+@cache
+def quick_saliency() -> "Saliency | QuickSaliency":
+    """For looks in the middle of a draw; the set's own saliency where it has no weights for torch."""
+    from adproof.perception.quick import QuickSaliency
+
+    weights = path_in_use("saliency").with_suffix(".safetensors")
+    return QuickSaliency(weights) if weights.is_file() else saliency()

@@ -30,9 +30,14 @@ class Outcome:
     good_lost: float  # share of the finally available draws that are given up; NaN if there are none
     steps_saved: float  # share of all denoising steps
 
-    def seconds_saved(self, drawing_s: float, look_s: float) -> float:
-        """Share of the time: of a draw's `drawing_s` seconds, less a look's `look_s` for every picture."""
-        return self.steps_saved - look_s / drawing_s
+    def time_saved(self, drawing_s: float, look_s: float, last_look_s: float) -> float:
+        """Share of the time of drawing and judging; negative where looking costs more than it saves.
+
+        Every draw is looked at once more (look_s); those given up save the rest of their steps and the last look
+        (depth, saliency and verdict of the finished picture).
+        """
+        saved = self.steps_saved * drawing_s + self.given_up * last_look_s - look_s
+        return saved / (drawing_s + last_look_s)
 
 
 def calibrate(p_middle: Floats, available: Bools, most_lost: float = MOST_LOST) -> float:

@@ -71,13 +71,13 @@ class Drawn:
 
 @dataclass(frozen=True)
 class EarlyStop:
-    """After `step` steps, ask which images are worth going on with.
+    """After these steps, ask which images are worth going on with.
 
-    keep(indices of the requests, the pictures they are heading for) -> one bool each.
+    keep(step, indices of the requests, the pictures they are heading for) -> one bool each.
     """
 
-    step: int
-    keep: Callable[[Sequence[int], Sequence[Uint8Array]], Sequence[bool]]
+    steps: tuple[int, ...]
+    keep: Callable[[int, Sequence[int], Sequence[Uint8Array]], Sequence[bool]]
 
 
 @dataclass
@@ -209,13 +209,13 @@ class Generator:
         def after_step(step: int, estimate: Callable[[], Tensor]) -> Sequence[int] | None:
             if on_step is not None:
                 on_step(step, total)
-            if early_stop is None or step != early_stop.step or step == total:
+            if early_stop is None or step not in early_stop.steps or step == total:
                 return None
             pictures = [
                 self._finish(background, conditions[i], requests[i])
                 for i, background in zip(going, self.sampler.decode(estimate()), strict=True)
             ]
-            wanted = early_stop.keep(going, pictures)
+            wanted = early_stop.keep(step, tuple(going), pictures)
             kept = [place for place, is_wanted in enumerate(wanted) if is_wanted]
             for place, i in enumerate(going):
                 if not wanted[place]:
@@ -261,7 +261,7 @@ def _moved(early_stop: EarlyStop | None, start: int) -> EarlyStop | None:
     if early_stop is None:
         return None
     keep = early_stop.keep
-    return EarlyStop(early_stop.step, lambda going, pictures: keep([start + i for i in going], pictures))
+    return EarlyStop(early_stop.steps, lambda step, going, seen: keep(step, [start + i for i in going], seen))
 
 
 def _check(shapes: Sequence[Shape]) -> None:
