@@ -38,6 +38,12 @@ class BlobStore:
             raise ValueError(f"not a sha256 in 64 lower-case hexadecimal digits: {str(sha)[:80]!r}")
         return self.root / sha[:2] / sha[2:4] / sha
 
+    def name(self, sha: str) -> str:
+        """`path` as text, for those who open very many. Raises: ValueError: see `path`."""
+        if not _SHA256.fullmatch(sha):
+            self.path(sha)
+        return f"{self.root}/{sha[:2]}/{sha[2:4]}/{sha}"
+
     def exists(self, sha: str) -> bool:
         """Say whether the bytes of `sha` are in the store. Raises: ValueError: see `path`."""
         return self.path(sha).is_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Generator
 from typing import Any
 
 from django.conf import settings
@@ -12,12 +13,13 @@ from django.utils import timezone
 
 from adproof.shards.manifest import Manifest, VersionInfo
 from adproof.shards.plan import ShardPlan, SplitSize, plan_shards
-from adproof.shards.schema import FULL, LABELS_ONLY
+from adproof.shards.records import Checks, checks_of, is_written
+from adproof.shards.schema import FULL, WEBDATASET
 from adproof.shards.store import Folder, StoreError
-from adproof.shards.writer import Progress, finalise, finished, is_written, write_shard
+from adproof.shards.writer import Progress, finalise, finished, write_shard
 from datasets_app.models import DatasetVersion, VersionFiles
 from datasets_app.places import BadPlace, checked_uri, default_uri
-from datasets_app.rows import split_rows
+from datasets_app.rows import split_columns, split_rows
 from datasets_app.writing import info, sizes
 from runs.actions import resume_run, start_run
 from runs.context import BadInput, RunContext
@@ -71,8 +73,9 @@ def write_files(files: VersionFiles, ctx: RunContext) -> Manifest:
         manifest = finished(folder, base)
         if manifest is None:
             plan = plan_of(files)
-            _write_shards(files, plan, folder, base, ctx)
-            manifest = _finalise(plan, folder, base, ctx)
+            with checks_of(plan, folder, base) as checks:
+                _write_shards(files, plan, folder, base, ctx, checks)
+                manifest = _finalise(plan, folder, base, ctx, checks)
     except FileExistsError as error:
         raise BadInput(f"{error}. Choose another folder.") from error
     except StoreError as error:
@@ -81,7 +84,9 @@ def write_files(files: VersionFiles, ctx: RunContext) -> Manifest:
     return manifest
 
 
-def _write_shards(files: VersionFiles, plan: ShardPlan, folder: Folder, base: VersionInfo, ctx: RunContext) -> None:
+def _write_shards(
+    files: VersionFiles, plan: ShardPlan, folder: Folder, base: VersionInfo, ctx: RunContext, checks: Checks
+) -> None:
     done = sum(ctx.run.parts.values_list("done", flat=True))
     with ctx.writing():
         VersionFiles.objects.filter(pk=files.pk).update(run=ctx.run)
@@ -89,10 +94,16 @@ def _write_shards(files: VersionFiles, plan: ShardPlan, folder: Folder, base: Ve
         Run.objects.filter(pk=ctx.run.pk).update(result={"since": time.time(), "rows_before": done})
     ctx.progress(done, plan.n_rows, f"writing {len(plan.shards)} shards", force=True)
     parts = [({"files": files.pk, "shard": n}, shard.n_rows) for n, shard in enumerate(plan.shards)]
-    work_in_parts(ctx, "write_shard", parts, lambda part: is_written(plan, part["shard"], folder, base))
+    work_in_parts(
+        ctx,
+        "write_shard",
+        parts,
+        still_done=lambda part: is_written(plan, part["shard"], folder, base),
+        on_done=lambda part: checks.start(part["shard"]),
+    )
 
 
-def _finalise(plan: ShardPlan, folder: Folder, base: VersionInfo, ctx: RunContext) -> Manifest:
+def _finalise(plan: ShardPlan, folder: Folder, base: VersionInfo, ctx: RunContext, checks: Checks) -> Manifest:
     checked = 0
 
     def on_checked(name: str) -> None:
@@ -101,7 +112,7 @@ def _finalise(plan: ShardPlan, folder: Folder, base: VersionInfo, ctx: RunContex
         checked += 1
         ctx.progress(plan.n_rows, plan.n_rows, f"checking shard {checked} of {len(plan.shards)}")
 
-    return finalise(plan, folder, base, on_checked)
+    return finalise(plan, folder, base, on_checked, checks)
 
 
 def _keep(files: VersionFiles, manifest: Manifest, ctx: RunContext) -> None:
@@ -144,7 +155,8 @@ def write_one_shard(files: VersionFiles, shard: int, ctx: RunContext) -> dict[st
             ctx.progress(progress.rows, spec.n_rows, _rate(progress.rows, told - started, row_bytes))
             _tell_parent(ctx.run, row_bytes)
 
-    rows = split_rows(files.version, spec.split, spec.start, spec.stop, pictures=files.variant != LABELS_ONLY)
+    rows_of = split_rows if files.variant == WEBDATASET else split_columns
+    rows = rows_of(files.version, spec.split, spec.start, spec.stop)
     try:
         record = write_shard(plan, shard, rows, folder, base, on_progress)
     except FileNotFoundError:
@@ -152,7 +164,8 @@ def write_one_shard(files: VersionFiles, shard: int, ctx: RunContext) -> dict[st
             raise
         return {"shard": spec.name, "rows": spec.n_rows}
     finally:
-        rows.close()
+        if isinstance(rows, Generator):
+            rows.close()
     return {
         "shard": spec.name,
         "rows": spec.n_rows,

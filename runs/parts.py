@@ -30,17 +30,21 @@ def work_in_parts(
     part_kind: str,
     parts: Sequence[Part],
     still_done: Callable[[dict[str, Any]], bool] = lambda _: True,
+    on_done: Callable[[dict[str, Any]], object] = lambda _: None,
 ) -> list[dict[str, Any]]:
     """Have every part done, and return their results in order.
 
     Args: parts: (params, total) of each; the same ones in every attempt of this run. still_done: asked of the parts that an
-        earlier attempt finished; those that are not are done again.
+        earlier attempt finished; those that are not are done again. on_done: told the params of each part once, soon after
+        it has ended well, while others are still being done.
     Raises: PartFailed. StopRequested: the run was stopped, and with it its parts.
     """
     _make(ctx, part_kind, parts, still_done)
     name = f"{socket.gethostname()}:{os.getpid()}:part of {ctx.run.pk}"
+    told: set[int] = set()
     while True:
         ctx.stop_if_asked()
+        _tell(ctx, told, on_done)
         mine = ctx.run.parts.filter(state=Run.State.QUEUED).order_by("pk").first()
         if mine is not None:
             if mine.claim(name):
@@ -58,6 +62,13 @@ def work_in_parts(
         raise PartFailed("One of its parts was stopped: resume the run to do it.")
     settle_parent(ctx.run.pk)
     return list(ctx.run.parts.order_by("pk").values_list("result", flat=True))
+
+
+def _tell(ctx: RunContext, told: set[int], on_done: Callable[[dict[str, Any]], object]) -> None:
+    done = ctx.run.parts.filter(state=Run.State.SUCCEEDED).exclude(pk__in=told).order_by("pk")
+    for pk, params in done.values_list("pk", "params"):
+        told.add(pk)
+        on_done(params)
 
 
 def _work_on(part: Run) -> None:

@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from adproof.shards.verify import verify
+from adproof.shards.writer import write_version
 from bench._export_rows import fill
 from datasets_app.exporting import start_write
 from datasets_app.models import DatasetVersion, VersionFiles
 from datasets_app.places import BadPlace
+from datasets_app.rows import sample_rows
+from datasets_app.writing import info, sizes
 from generation.blobs import blobs
 from runs.models import Run
 from tests.data_rows import do
@@ -41,7 +44,7 @@ def parts(run, state):
 
 
 class TestManyWorkers:
-    def test_they_share_the_shards_and_the_page_tells_progress_and_rate(self):
+    def test_they_share_the_shards_and_the_page_tells_progress_and_rate(self, tmp_path):
         version = frozen(200, 20)
         run = start_write(version)
         stages = set()
@@ -60,6 +63,10 @@ class TestManyWorkers:
         assert verify(run.result["uri"], pictures=True) == []
         version.refresh_from_db()
         assert version.state == "written" and version.uri == run.result["uri"]
+        # Workers take tables from the database, a notebook's rows come one by one: the same bytes.
+        again = tmp_path / "again"
+        write_version(sample_rows(version), again, info(version), sizes(version), shard_bytes=10**6)
+        assert contents(again) == contents(version.uri)
 
     def test_kill_9_in_the_middle_of_a_shard_loses_no_whole_shard_and_leaves_no_half_one(self, small_shards):
         version = frozen(200, 40)

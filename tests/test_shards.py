@@ -21,13 +21,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from adproof.blobs import BlobStore
 from adproof.labels import LABELS
 from adproof.shards import writer
+from adproof.shards.columns import Columns
 from adproof.shards.compare import compare
 from adproof.shards.manifest import Manifest, VersionInfo
 from adproof.shards.plan import SplitSize, plan_shards
 from adproof.shards.reading import open_version
-from adproof.shards.schema import IMAGE_COLUMNS, SPLITS, AnnotationRow, Picture, SampleRow, schema
+from adproof.shards.schema import IMAGE_COLUMNS, SPLITS, AnnotationRow, Picture, SampleRow, schema, to_table
 from adproof.shards.splits import digest, split_of
 from adproof.shards.store import Folder
 from adproof.shards.verify import verify
@@ -218,6 +220,66 @@ class TestRepetition:
         old, new = ((tmp_path / name / "data/train-00000-of-00001.parquet").read_bytes() for name in ("v1", "v2"))
         pieces = [old[at : at + 1024] for at in range(0, len(old), 1024)]
         assert sum(piece in new for piece in pieces) > 0.8 * len(pieces)
+
+
+def put(store, content):
+    """Without flushing each to the disk, as the store does."""
+    sha = hashlib.sha256(content).hexdigest()
+    store.path(sha).parent.mkdir(parents=True, exist_ok=True)
+    store.path(sha).write_bytes(content)
+    return sha
+
+
+def as_columns(rows, store):
+    """What the same rows are to those who bring tables; the pictures lie in a store."""
+    named = [
+        dataclasses.replace(row, **{
+            name: (picture := getattr(row, name)) and Picture(picture.bytes, f"{put(store, picture.bytes)}.png")
+            for name in IMAGE_COLUMNS
+        })
+        for row in rows
+    ]
+    table = to_table(named, "labels")
+    exact = pa.array([row.agreement for row in named], pa.float64())
+    table = table.set_column(table.schema.get_field_index("agreement"), "agreement", exact).replace_schema_metadata(None)
+    return named, Columns([table.slice(0, 130), table.slice(130, 30), table.slice(160)], store)
+
+
+class TestRowsAsTables:
+    @pytest.mark.parametrize("variant", ["full", "labels"])
+    def test_they_make_the_same_bytes_as_rows_one_by_one(self, variant, tmp_path, monkeypatch):
+        monkeypatch.setattr(writer, "GROUP_BYTES", 60_000)
+        some = [
+            sample(n, "train", size=8 if n < 100 else 20, n_votes=n % 4, **({"depth_map": None} if n % 7 == 0 else {}),
+                   **({"agreement": None} if n % 5 == 0 else {}))
+            for n in range(250)
+        ]  # fmt: skip
+        named, columns = as_columns(some, BlobStore(tmp_path / "store"))
+        base, plan = dataclasses.replace(BASE, variant=variant), plan_shards([SplitSize("train", 250, 0)])
+        if variant == "labels":  # which has no bytes of pictures, only their hashes
+            bare = [
+                {name: (picture := getattr(row, name)) and Picture(b"", picture.path, picture.path[:64]) for name in IMAGE_COLUMNS}
+                for row in named
+            ]
+            named = [dataclasses.replace(row, **pictures) for row, pictures in zip(named, bare, strict=True)]
+        for name, rows in (("rows", named), ("tables", columns)):
+            folder = Folder(tmp_path / name)
+            write_shard(plan, 0, rows, folder, base)
+            finalise(plan, folder, base)
+        assert contents(tmp_path / "tables") == contents(tmp_path / "rows")
+
+    @pytest.mark.parametrize("name, value, message", [
+        ("label", [5] + [0] * 9, "s000000.*label"),
+        ("label_probs", [[0.2] * 5] * 3 + [[float("nan")] * 5] + [[0.2] * 5] * 6, "s000003.*label_probs"),
+    ])
+    def test_bad_ones_are_refused_by_name(self, name, value, message, tmp_path):
+        _, columns = as_columns([sample(n, "train") for n in range(10)], BlobStore(tmp_path / "store"))
+        table = columns.tables[0]
+        place = table.schema.get_field_index(name)
+        bad = table.set_column(place, table.schema.field(place), pa.array(value, table.schema.field(place).type))
+        with pytest.raises(ValueError, match=message):
+            write_shard(plan_shards([SplitSize("train", 10, 0)]), 0, Columns([bad], columns.store), Folder(tmp_path / "v"), BASE)
+        assert not list((tmp_path / "v").rglob("*.parquet"))
 
 
 class TestBrokenWriting:

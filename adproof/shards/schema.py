@@ -11,7 +11,9 @@ from datetime import datetime
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from adproof.labels import LABELS, N_LABELS
 
@@ -199,17 +201,34 @@ def _column(name: str, kind: pa.DataType, rows: Sequence[SampleRow]) -> pa.Array
     values = [getattr(row, name) for row in rows]
     if name in IMAGE_COLUMNS:
         contents = pa.array([value and value.bytes for value in values], pa.binary())
-        paths = pa.array([value and value.path for value in values], pa.string())
-        missing = pa.array([value is None for value in values], pa.bool_())
-        return pa.StructArray.from_arrays([contents, paths], fields=list(kind), mask=missing)
+        return picture_column(contents, pa.array([value and value.path for value in values], pa.string()))
     return _votes(values) if name == "annotations" else pa.array(values, kind)
+
+
+def picture_column(contents: pa.Array, paths: pa.Array) -> pa.Array:
+    """Where the bytes are null there is no picture."""
+    return pa.StructArray.from_arrays([contents, paths], fields=list(_IMAGE), mask=contents.is_null())
 
 
 def _votes(answers: Sequence[Sequence[AnnotationRow]]) -> pa.Array:
     ends = list(accumulate((len(votes) for votes in answers), initial=0))
     flat = [vote for votes in answers for vote in votes]
     parts = [pa.array([getattr(vote, part.name) for vote in flat], part.type) for part in _VOTE]
-    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.StructArray.from_arrays(parts, fields=list(_VOTE)))
+    return votes_column(ends, parts)
+
+
+def votes_column(ends: Sequence[int], parts: Sequence[pa.Array]) -> pa.Array:
+    """The column "annotations". Args: ends: 0, and where each row's end. parts: of all of them annotator, label, seconds, at."""
+    cast = [part.cast(field.type) for part, field in zip(parts, _VOTE, strict=True)]
+    answers = pa.StructArray.from_arrays(cast, fields=list(_VOTE))
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), answers)
+
+
+def votes_of(rows: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """Of every annotation: the number of its row, and its label."""
+    answers = rows["annotations"].combine_chunks()
+    ends = answers.offsets.to_numpy()
+    return np.repeat(np.arange(len(answers)), np.diff(ends)), answers.flatten().field("label").to_numpy(zero_copy_only=False)
 
 
 def picture_hash(picture: Picture) -> str:

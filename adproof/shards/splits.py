@@ -35,6 +35,15 @@ def row_digest(sample_id: str, label: int, split: str, hashes: Sequence[str]) ->
     return hashlib.sha256(json.dumps([sample_id, label, split, list(hashes)]).encode()).digest()
 
 
+def row_digests(ids: Sequence[str], labels: Sequence[int], split: str, hashes: Iterable[Sequence[str]]) -> list[bytes]:
+    """row_digest of many rows of a split. Args: hashes: those of each row, hexadecimal or ""."""
+    quoted, name, between = json.JSONEncoder().encode, json.dumps(split), '", "'
+    return [
+        hashlib.sha256(f'[{quoted(one)}, {label}, {name}, ["{between.join(of_one)}"]]'.encode()).digest()
+        for one, label, of_one in zip(ids, labels, hashes, strict=True)
+    ]
+
+
 def digest(rows: Iterable[tuple[str, int, str, Sequence[str]]]) -> str:
     """What a version contains, in 64 hex digits: equal if and only if the same samples have the same labels,
     splits and pictures. The order of the rows does not matter.

@@ -7,20 +7,22 @@ import os
 import pickle
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from adproof.shards import direct
+from adproof.shards.direct import PIECE, piece_of_memory
+
 # Unfinished files and notes about finished shards live here until the version is complete.
 PROGRESS = ".progress"
 _CHUNK = 4 * 1024 * 1024
-_PIECE = 1024 * 1024
-_AHEAD = 16
+_PIECES = 4  # of memory that a file being written takes at most
 
 
 class StoreError(OSError):
@@ -30,18 +32,20 @@ class StoreError(OSError):
 class HashingSink:
     """A file open for writing that knows the sha256 and the number of bytes of what went through it.
 
-    A thread of its own writes and hashes while the next bytes are made; at most _AHEAD pieces wait for it.
+    What is written is copied into pieces of memory that are used again and again; two threads of its own hash and write
+    them while the next bytes are made.
     """
 
     closed = False
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
+    def __init__(self, write: Callable[[memoryview], object]) -> None:
+        """Args: write: takes a piece of the file at a time, all of PIECE bytes but the last."""
+        self._write = write
         self._hash = hashlib.sha256()
-        self._thread = ThreadPoolExecutor(1, "sink")
-        self._waiting: deque[Future[None]] = deque()
-        self._batch: list[bytes] = []
-        self._batch_bytes = 0
+        self._hasher, self._writer = ThreadPoolExecutor(1, "hash"), ThreadPoolExecutor(1, "write")
+        self._piece: memoryview | None = None
+        self._filled = 0
+        self._waiting: deque[tuple[memoryview, Future[Any], Future[Any]]] = deque()
         self.n_bytes = 0
 
     @property
@@ -50,25 +54,34 @@ class HashingSink:
         return self._hash.hexdigest()
 
     def write(self, data: Any) -> int:
-        piece = data if isinstance(data, bytes) else bytes(data)
-        self._batch.append(piece)
-        self._batch_bytes += len(piece)
-        self.n_bytes += len(piece)
-        if self._batch_bytes >= _PIECE:
-            self._hand_over()
-            while len(self._waiting) > _AHEAD:
-                self._waiting.popleft().result()
-        return len(piece)
+        left = memoryview(data).cast("B")
+        size = len(left)
+        while left:
+            if self._piece is None:
+                self._piece = self._free_piece()
+            n = min(len(left), PIECE - self._filled)
+            self._piece[self._filled : self._filled + n] = left[:n]
+            self._filled += n
+            left = left[n:]
+            if self._filled == PIECE:
+                self._hand_over()
+        self.n_bytes += size
+        return size
+
+    def _free_piece(self) -> memoryview:
+        if len(self._waiting) < _PIECES:
+            return piece_of_memory()
+        piece, *work = self._waiting.popleft()
+        for one in work:
+            one.result()
+        return piece
 
     def _hand_over(self) -> None:
-        if self._batch:
-            self._waiting.append(self._thread.submit(self._write, self._batch))
-            self._batch, self._batch_bytes = [], 0
-
-    def _write(self, pieces: list[bytes]) -> None:
-        for piece in pieces:
-            self._file.write(piece)
-            self._hash.update(piece)
+        if self._piece is not None and self._filled:
+            part = self._piece[: self._filled]
+            work = (self._hasher.submit(self._hash.update, part), self._writer.submit(self._write, part))
+            self._waiting.append((self._piece, *work))
+            self._piece, self._filled = None, 0
 
     def tell(self) -> int:
         return self.n_bytes
@@ -79,15 +92,17 @@ class HashingSink:
     def flush(self) -> None:
         """Everything so far is written when it returns. Raises what went wrong with it."""
         self._hand_over()
-        while self._waiting:
-            self._waiting.popleft().result()
+        for _, *work in self._waiting:
+            for one in work:
+                one.result()
 
     def close(self) -> None:
         """Whoever opened the file below closes it, after it has been synced."""
 
     def end(self) -> None:
         """Nothing more is written, and nobody is at it any more."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        for threads in (self._hasher, self._writer):
+            threads.shutdown(wait=True, cancel_futures=True)
 
 
 class Folder:
@@ -155,8 +170,9 @@ class Folder:
                 yield chunk
 
     def sha256(self, name: str) -> str:
+        """Of the bytes that are stored: of a local file those on the disk."""
         hashed = hashlib.sha256()
-        for piece in self.pieces(name):
+        for piece in direct.pieces(self.path(name)) if self.is_local else self.pieces(name):
             hashed.update(piece)
         return hashed.hexdigest()
 
@@ -181,10 +197,9 @@ class Folder:
         self._make_parents(name)
         try:
             # pyarrow's local stream cannot be synced.
-            with open(self.path(unfinished), "wb") as file:
-                yield HashingSink(file)
-                file.flush()
-                os.fsync(file.fileno())
+            with closing(direct.LocalFile(self.path(unfinished))) as file:
+                yield HashingSink(file.write)
+                file.sync()
             self._move(unfinished, name)
         except BaseException:
             self.delete(unfinished)
@@ -197,7 +212,8 @@ class Folder:
         with self._asking(f"write {name}"):
             file = self.filesystem.open_output_stream(self.path(name))
             try:
-                yield HashingSink(file)
+                # Its own memory: the store's client may send it later.
+                yield HashingSink(lambda piece: file.write(bytes(piece)))
             except BaseException:
                 with suppress(OSError):
                     file.close()

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from adproof.aggregation.agreement import alpha_of_patterns
 from adproof.labels import LABELS, N_LABELS
-from adproof.shards.schema import SampleRow, picture_hashes
-from adproof.shards.splits import row_digest
+from adproof.shards.schema import IMAGE_COLUMNS, SampleRow, picture_hashes, votes_of
+from adproof.shards.splits import row_digest, row_digests
 
 _FACETS = ("label", "source", "category")
 
@@ -47,6 +49,27 @@ class Tally:
         self.annotations += row.annotation_count
         self.products.add(row.product_id)
         self.digests.append(row_digest(row.sample_id, row.label, row.split, picture_hashes(row)))
+
+    def add_table(self, rows: pa.Table, split: str, picture_bytes: int) -> None:
+        """Rows of a split as a table of the labels-only columns."""
+        labels = rows["label"].to_pylist()
+        self.rows += len(rows)
+        self.picture_bytes += picture_bytes
+        self.counts["label"].update(LABELS[label] for label in labels)
+        for facet in ("source", "category"):
+            self.counts[facet].update(rows[facet].to_pylist())
+        votes = np.zeros((len(rows), N_LABELS), np.int64)
+        np.add.at(votes, votes_of(rows), 1)
+        for pattern, n in zip(*np.unique(votes, axis=0, return_counts=True), strict=True):
+            self.patterns[",".join(map(str, pattern.tolist()))] += int(n)
+        agreements = [value for value in rows["agreement"].to_pylist() if value is not None]
+        for value in agreements:  # one by one, as `add` does: the sum is the same to the last bit
+            self.agreement_sum += value
+        self.agreement_rows += len(agreements)
+        self.annotations += pc.sum(rows["annotation_count"]).as_py() or 0
+        self.products.update(rows["product_id"].to_pylist())
+        hashes = [rows[f"{name}_sha256"].fill_null("").to_pylist() for name in IMAGE_COLUMNS]
+        self.digests += row_digests(rows["sample_id"].to_pylist(), labels, split, zip(*hashes, strict=True))
 
     def merge(self, other: Tally) -> None:
         self.rows += other.rows

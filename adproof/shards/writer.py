@@ -1,6 +1,6 @@
 """Write a dataset version: shard by shard, row group by row group, and the manifest last.
 
-Memory is bounded by one row group, whatever the size of the version. The same rows and VersionInfo give the
+Memory is bounded by two row groups, whatever the size of the version. The same rows and VersionInfo give the
 same bytes. Workers may write the shards of one plan at once, each by `write_shard`; one of them then calls
 `finalise`. """
 
@@ -9,11 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -23,8 +21,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from adproof.shards import card, croissant, webdataset
+from adproof.shards.columns import Columns, TableGroup, full_groups, labels_groups
 from adproof.shards.manifest import MANIFEST, FileEntry, Manifest, VersionInfo
 from adproof.shards.plan import SHARD_BYTES, ShardPlan, ShardSpec, SplitSize, plan_shards
+from adproof.shards.records import Checks, ShardRecord, checks_of, keep_record, key_of, read_record, record_name
 from adproof.shards.schema import (
     FULL,
     LABELS_ONLY,
@@ -37,7 +37,7 @@ from adproof.shards.schema import (
     schema,
 )
 from adproof.shards.splits import combine
-from adproof.shards.store import PROGRESS, Folder, HashingSink
+from adproof.shards.store import Folder, HashingSink
 from adproof.shards.tally import Tally, agreement
 
 GROUP_ROWS = 100
@@ -55,17 +55,6 @@ class Progress:
     total_rows: int
     bytes: int
     reused: bool
-
-
-@dataclass(frozen=True)
-class ShardRecord:
-    """A shard that is whole. key: of plan and version, so that notes of another version are never
-    believed."""
-
-    key: str
-    sha256: str
-    bytes: int
-    tally: Tally
 
 
 OnProgress = Callable[[Progress], None]
@@ -116,20 +105,21 @@ def write_version(
 def write_shard(
     plan: ShardPlan,
     shard: int,
-    rows: Iterable[SampleRow],
+    rows: Iterable[SampleRow] | Columns,
     folder: Folder,
     base: VersionInfo,
     on_progress: OnProgress | None = None,
 ) -> ShardRecord:
     """Write shard number `shard` of the plan, or leave it when it is already whole.
 
-    Args: rows: exactly this shard's rows come next (an iterator is advanced by n_rows and no further).
-    Raises: ValueError: too few rows, a row of another split, or a bad row. Nothing is left of the shard then.
+    Args: rows: exactly this shard's rows come next (an iterator is advanced by n_rows and no further). As Columns they
+        are written several times faster; a tar takes SampleRows only.
+    Raises: ValueError: too few or too many rows, a row of another split, or a bad row. Nothing is left of the shard then.
     """
     spec = plan.shards[shard]
-    key = _key(plan, base)
+    key = key_of(plan, base)
     report = on_progress or (lambda progress: None)
-    record = _read_record(folder, spec, key)
+    record = read_record(folder, spec, key)
     if record is not None:
         if isinstance(rows, Iterator):
             next(islice(rows, spec.n_rows - 1, spec.n_rows), None)
@@ -137,34 +127,40 @@ def write_shard(
         return record
     tally = Tally()
     with folder.create(spec.name) as sink:
-        with _shard_writer(sink, base) as write:
-            for group in groups(_checked(rows, spec), base.variant):
+        with _shard_writer(sink, base) as write, closing(_row_groups(rows, spec, base.variant)) as made:
+            for group in made:
                 write(group)
-                for row in group:
-                    tally.add(row)
+                group.add_to(tally, spec.split)
                 report(Progress(spec.name, tally.rows, spec.n_rows, sink.n_bytes, reused=False))
         if tally.rows != spec.n_rows:
-            raise ValueError(f"{spec.name} needs {spec.n_rows} rows, only {tally.rows} came")
+            came = "only " * (tally.rows < spec.n_rows) + str(tally.rows)
+            raise ValueError(f"{spec.name} needs {spec.n_rows} rows, {came} came")
         sha256 = sink.sha256
     record = ShardRecord(key, sha256, sink.n_bytes, tally)
-    folder.write(_record_name(spec), json.dumps(_note(record)).encode())
+    keep_record(folder, spec, record)
     return record
 
 
 def finalise(
-    plan: ShardPlan, folder: Folder, base: VersionInfo, on_checked: Callable[[str], None] | None = None
+    plan: ShardPlan,
+    folder: Folder,
+    base: VersionInfo,
+    on_checked: Callable[[str], None] | None = None,
+    checks: Checks | None = None,
 ) -> Manifest:
     """Check every shard's bytes, write card and croissant.json, and last the manifest.
 
     Raises: ValueError: a shard is missing or is not what was written (its note is dropped, so that the next
         attempt writes it again), one product in two splits, a sample twice, or another digest than frozen.
-    on_checked: called when a shard has been read; what it raises ends the checking.
+    on_checked: called when a shard has been read; what it raises ends the checking. checks: those that were begun while
+        other shards were being written; None = all begin now.
     """
     done = finished(folder, base)
     if done is not None:
         return done
     try:
-        return _finalise(plan, folder, base, on_checked or (lambda name: None))
+        with nullcontext(checks) if checks else checks_of(plan, folder, base) as begun:
+            return _finalise(plan, folder, base, on_checked or (lambda name: None), begun)
     except (ValueError, FileNotFoundError):
         # Somebody else who wrote the same version was first, and has cleared away the notes, and what we had begun.
         done = finished(folder, base)
@@ -173,8 +169,10 @@ def finalise(
         return done
 
 
-def _finalise(plan: ShardPlan, folder: Folder, base: VersionInfo, on_checked: Callable[[str], None]) -> Manifest:
-    files, tallies = _checked_shards(plan, folder, base, on_checked)
+def _finalise(
+    plan: ShardPlan, folder: Folder, base: VersionInfo, on_checked: Callable[[str], None], checks: Checks
+) -> Manifest:
+    files, tallies = _checked_shards(plan, folder, on_checked, checks)
     _refuse_shared_products(tallies)
     _refuse_repeated_samples(plan, folder, base.variant)
     found = combine(one for tally in tallies.values() for one in tally.digests)
@@ -211,16 +209,46 @@ def finished(folder: Folder, base: VersionInfo) -> Manifest | None:
     return manifest
 
 
+@dataclass(frozen=True, slots=True)
+class _RowGroup:
+    """A row group of SampleRows; columns.TableGroup is the same made of a table."""
+
+    rows: list[SampleRow]
+    variant: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def table(self) -> pa.Table:
+        return checked_to_table(self.rows, self.variant)
+
+    def add_to(self, tally: Tally, split: str) -> None:
+        for row in self.rows:
+            tally.add(row)
+
+
+def _row_groups(
+    rows: Iterable[SampleRow] | Columns, spec: ShardSpec, variant: str
+) -> Generator[_RowGroup | TableGroup]:
+    if not isinstance(rows, Columns):
+        for group in groups(_checked(rows, spec), variant):
+            yield _RowGroup(group, variant)
+    elif variant == LABELS_ONLY:
+        yield from labels_groups(rows, LABELS_GROUP_ROWS)
+    else:
+        yield from full_groups(rows, GROUP_ROWS, GROUP_BYTES)
+
+
 @contextmanager
-def _shard_writer(sink: HashingSink, base: VersionInfo) -> Iterator[Callable[[list[SampleRow]], None]]:
-    """What writes a group of rows into the shard."""
+def _shard_writer(sink: HashingSink, base: VersionInfo) -> Iterator[Callable[[_RowGroup | TableGroup], None]]:
+    """What writes a row group into the shard."""
     if base.variant == WEBDATASET:
         with webdataset.tar_writer(sink, base.created_at) as write_samples:
-            yield write_samples
+            yield lambda group: write_samples(group.rows)
         return
     settings = parquet_settings(base.variant)
     with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema(base.variant), **settings) as writer:
-        yield lambda group: writer.write_table(checked_to_table(group, base.variant), row_group_size=len(group))
+        yield lambda group: writer.write_table(group.table(), row_group_size=len(group))
 
 
 def parquet_settings(variant: str = FULL) -> dict[str, Any]:
@@ -265,70 +293,19 @@ def groups(rows: Iterable[SampleRow], variant: str = FULL) -> Iterator[list[Samp
         yield group
 
 
-def _key(plan: ShardPlan, base: VersionInfo) -> str:
-    shards = [asdict(spec) for spec in plan.shards]
-    content = {"info": base.as_json(), "plan": shards, "pyarrow": pa.__version__}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _record_name(spec: ShardSpec) -> str:
-    return f"{PROGRESS}/{spec.name.removeprefix('data/')}.json"
-
-
-def _note(record: ShardRecord) -> dict[str, Any]:
-    return vars(record) | {"tally": record.tally.as_json()}
-
-
-def is_written(plan: ShardPlan, shard: int, folder: Folder, base: VersionInfo) -> bool:
-    """Whether shard number `shard` is there, whole as far as its size tells (finalise reads it all)."""
-    return _read_record(folder, plan.shards[shard], _key(plan, base)) is not None
-
-
-def _read_record(folder: Folder, spec: ShardSpec, key: str) -> ShardRecord | None:
-    """What is known of a whole shard; None when it has to be written (again)."""
-    if folder.size(_record_name(spec)) is None:
-        return None
-    note = json.loads(folder.read(_record_name(spec)))
-    if note["key"] != key or folder.size(spec.name) != note["bytes"]:
-        return None
-    return ShardRecord(key, note["sha256"], note["bytes"], Tally.of_json(note["tally"]))
-
-
 def _checked_shards(
-    plan: ShardPlan, folder: Folder, base: VersionInfo, on_checked: Callable[[str], None]
+    plan: ShardPlan, folder: Folder, on_checked: Callable[[str], None], checks: Checks
 ) -> tuple[dict[str, FileEntry], dict[str, Tally]]:
     files: dict[str, FileEntry] = {}
     tallies = {split: Tally() for split in SPLITS}
-    key = _key(plan, base)
-    for spec, record in zip(plan.shards, _whole_records(plan, folder, key), strict=True):
+    for spec, record in zip(plan.shards, checks.records(), strict=True):
         on_checked(spec.name)
         if record is None:
-            folder.delete(_record_name(spec))
+            folder.delete(record_name(spec))
             raise ValueError(f"{spec.name} is missing or is not what was written; write it again")
         files[spec.name] = FileEntry(record.sha256, record.bytes, record.tally.rows)
         tallies[spec.split].merge(record.tally)
     return files, tallies
-
-
-def _whole_records(plan: ShardPlan, folder: Folder, key: str) -> Iterator[ShardRecord | None]:
-    """Of each shard in order: its record, when all its bytes add up to it. Two are read at a time."""
-
-    def checked(spec: ShardSpec) -> ShardRecord | None:
-        record = _read_record(folder, spec, key)
-        return record if record is not None and folder.sha256(spec.name) == record.sha256 else None
-
-    with ThreadPoolExecutor(2, "check") as readers:
-        ahead: deque[Future[ShardRecord | None]] = deque()
-        try:
-            for spec in plan.shards:
-                ahead.append(readers.submit(checked, spec))
-                if len(ahead) > 2:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            for waiting in ahead:
-                waiting.cancel()
 
 
 def _refuse_shared_products(tallies: dict[str, Tally]) -> None:
