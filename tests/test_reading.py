@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import tracemalloc
 import weakref
 from collections import Counter
 from pathlib import Path
@@ -21,7 +22,9 @@ from PIL import Image
 
 import adproof.shards
 from adproof.labels import LABELS
-from adproof.shards.reading import Rows, _border, decode_picture
+from adproof.shards import pages
+from adproof.shards.order import Order
+from adproof.shards.reading import Rows, decode_picture
 from adproof.shards.schema import IMAGE_COLUMNS
 from tests.test_shards import BASE, encoded, sample, samples, write
 
@@ -226,6 +229,14 @@ class TestVariants:
             adproof.shards.open(tmp_path).rows("train")
 
 
+def varint(number):
+    found = bytearray()
+    while number >= 128:
+        found.append(number & 127 | 128)
+        number >>= 7
+    return bytes(found + bytes([number]))
+
+
 class TestDamage:
     @pytest.mark.parametrize("cut, sentence", [
         (lambda content: content[:-100], "cut short"),
@@ -257,6 +268,36 @@ class TestDamage:
         with pytest.raises(ValueError, match="row group 1, row 0, depth_map.*(damaged|cut short)"):
             adproof.shards.open(folder).rows("train")[100]
 
+    def test_a_page_that_claims_gigabytes_is_an_error_and_takes_no_memory(self, large, tmp_path):
+        folder = Path(shutil.copytree(large, tmp_path / "copy"))
+        shard = next((folder / "data").glob("*.parquet"))
+        honest = shard.read_bytes()
+        train = adproof.shards.open(folder).rows("train")
+        train[5]  # its places are known now
+        group = train._shard(0).metadata.row_group(0)
+        chunks = {chunk.path_in_schema: chunk for chunk in map(group.column, range(group.num_columns))}
+
+        def refused(at, lie, sentence, columns, whole=False):
+            shard.write_bytes(honest[:at] + lie + honest[at + len(lie) :])
+            rows = adproof.shards.open(folder).rows("train", columns)
+            tracemalloc.start()
+            with pytest.raises(ValueError, match=f"data/train-00000-of-00001.parquet.*row group 0.*{sentence}"):
+                rows.__getitems__(range(50)) if whole else rows[5]
+            assert tracemalloc.get_traced_memory()[1] < 30e6 and pa.total_allocated_bytes() < 30e6
+            tracemalloc.stop()
+
+        giga = b"\xfe\xff\xff\xff\x0f"  # 2,147,483,647 as Thrift writes it
+        place = train._shard(0)._places[0, "depth_map.bytes"][0]
+        begin = chunks["depth_map.bytes"].data_page_offset
+        at = pages._Thrift(honest[place + 3 : place + 20]).varint()  # where its first page begins, as the index says
+        assert at == 2 * begin
+        index = b"\x19\x1c\x16" + honest[place + 3 : place + 3 + len(varint(at))] + b"\x15" + giga + b"\x16\x00\x00\x00"
+        refused(place, index, "depth_map.*(more|larger) than", ["depth_map"])
+        header = b"\x15\x00\x15" + giga + b"\x15" + giga + b"\x2c\x15" + giga + b"\x15\x00\x15\x06\x15\x06\x00\x00"
+        refused(begin, header, "depth_map.*damaged", ["depth_map"])
+        refused(begin, header, "cannot be read", ["depth_map"], whole=True)
+        refused(chunks["title"].data_page_offset, header, "cannot be read", ["title"], whole=True)
+
     def test_an_unfinished_version_is_none(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="no manifest.json: an unfinished version, or none"):
             adproof.shards.open(tmp_path)
@@ -285,10 +326,24 @@ class TestTheStream:
         assert max(found.values()) == 1 and 430 - len(found) == 430 % ranks
 
     def test_whole_row_groups_are_read_by_one_reader_only(self):
-        ends = list(range(30, 901, 30))
-        borders = [_border(900, part, 7, ends, whole_groups=True) for part in range(8)]
-        assert borders[0] == 0 and borders[-1] == 900 and set(borders[1:]) <= set(ends)
-        assert max(b - a for a, b in zip(borders, borders[1:], strict=False)) <= 900 / 7 + 30
+        order = Order([300] * 3, lambda shards: [[30] * 10 for _ in shards])
+        borders = [order.borders(part, 7, 1, 0, whole_groups=True) for part in range(7)]
+        assert borders[0][0] == 0 and borders[-1][1] == 900
+        assert all(before[1] == after[0] and after[0] % 30 == 0 for before, after in zip(borders, borders[1:], strict=False))
+        assert max(stop - start for start, stop in borders) <= 900 / 7 + 30
+        read = [{place for place, _ in order.pieces(part, 7, 1, 0, whole_groups=True)} for part in range(7)]
+        assert sum(map(len, read)) == len(set.union(*read)) == 30
+
+    def test_a_footer_is_read_when_its_turn_comes_not_before(self, tmp_path):
+        write(tmp_path, samples(48, 0, 0), n_train_shards=12)
+        train = adproof.shards.open(tmp_path).rows("train", ["sample_id"])
+        assert len(train.names) == 10
+        plain, mixed = train.stream(), train.stream(seed=1)
+        next(plain)
+        assert len(train._sizes) == 1
+        next(mixed)
+        assert len(train._sizes) in (8, 9)
+        assert len(ids(mixed)) == 47 and len(train._sizes) == 10
 
     def test_seed_and_epoch_alone_decide_the_order(self, version):
         train = adproof.shards.open(version).rows("train", ["sample_id"])
@@ -356,6 +411,22 @@ class TestTorch:
             found += loaded(torch.utils.data.DataLoader(stream, batch_size=10, num_workers=2, collate_fn=collate))
         assert sorted(found) == [f"s{n:06d}" for n in range(430)]
 
+    def test_how_long_a_pass_is_is_known_without_a_footer(self, version, torch):
+        from adproof.shards.torch_data import collate
+
+        stream = adproof.shards.open(version).stream("train", ["sample_id"], seed=3)
+        loader = torch.utils.data.DataLoader(stream, batch_size=43, collate_fn=collate)
+        assert len(stream) == 430 and len(loader) == 10 and not stream.rows._sizes
+        assert sum(len(batch["sample_id"]) for batch in loader) == 430
+        lengths = [len(adproof.shards.open(version).stream("train", rank=rank, n_ranks=3)) for rank in range(3)]
+        even = [len(adproof.shards.open(version).stream("train", rank=rank, n_ranks=3, even=True)) for rank in range(3)]
+        assert sum(lengths) == 430 and set(even) == {143}
+        told = torch.utils.data.DataLoader(
+            adproof.shards.open(version).stream("train", ["sample_id"], seed=3, transform=share_of), batch_size=None,
+            num_workers=2,
+        )
+        assert list(told) == [215] * 430  # in a worker it is that worker's
+
     def test_ranks_are_those_of_torch_distributed(self, version, torch, tmp_path):
         torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
         try:
@@ -401,6 +472,12 @@ class TestTorch:
             adproof.shards.open(version).stream("train"), batch_size=5, collate_fn=collate, num_workers=1)))
         assert batch["label_probs"].shape == (5, 5) and len(batch["annotations"]) == 5
         assert isinstance(batch["rfnet_probs"], list)  # not all are scored
+
+
+def share_of(row):
+    from torch.utils.data import get_worker_info
+
+    return len(get_worker_info().dataset)
 
 
 def process_of(row):

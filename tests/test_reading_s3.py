@@ -1,5 +1,6 @@
 """A version is read from an S3-compatible store as from a folder, also by a DataLoader's workers."""
 
+import os
 import uuid
 
 import pytest
@@ -49,6 +50,33 @@ def test_a_loader_with_workers(place, start):
     )
     found = [one for batch in loader for one in batch["sample_id"]]
     assert sorted(found) == [f"s{n:06d}" for n in range(230)]
+
+
+@pytest.mark.timeout(150)
+def test_a_training_from_a_store_that_fails_now_and_then(place, rows, monkeypatch):
+    torch = pytest.importorskip("torch")
+    from adproof.shards.torch_data import collate
+
+    with s3_server.faulty_proxy(os.environ["AWS_ENDPOINT_URL"]) as (proxy, trouble):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy)
+        trouble.fail = 6
+        stream = adproof.shards.open(place).stream("train", ["sample_id", "generated_image", "label"], seed=1)
+        loader = torch.utils.data.DataLoader(stream, batch_size=46, num_workers=1, collate_fn=collate, timeout=60)
+        torch.manual_seed(0)
+        model = torch.nn.Linear(8 * 8 * 3, 5)
+        optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        losses, seen = [], []
+        for epoch in range(3):
+            stream.set_epoch(epoch)
+            for batch in loader:
+                seen += batch["sample_id"]
+                loss = torch.nn.functional.cross_entropy(model(batch["generated_image"].flatten(1) / 255), batch["label"])
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                losses.append(loss.item())
+    assert sorted(seen) == sorted(3 * [row.sample_id for row in rows[:230]]) and len(losses) == 3 * len(loader)
+    assert losses[-1] < losses[0] and trouble.struck
 
 
 def test_sql(place):

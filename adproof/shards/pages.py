@@ -15,6 +15,7 @@ from typing import Any
 _LENGTH = struct.Struct("<I")
 _DOUBLE = struct.Struct("<d")
 # Parquet's numbers: page types, the plain encoding.
+_LONGEST = 63  # bits of a number
 _DATA_PAGE, _DATA_PAGE_V2, _PLAIN = 0, 3, 0
 _DAMAGE = (IndexError, KeyError, TypeError, struct.error, RecursionError)
 
@@ -59,18 +60,21 @@ def page_with(pages: list[Page], row: int) -> Page:
     return pages[bisect_right(pages, row, key=lambda page: page.first_row) - 1]
 
 
-def value_in(page: bytes, row: int, max_level: int) -> bytes | None:
+def value_in(page: bytes, row: int, max_level: int, most_rows: int) -> bytes | None:
     """The binary value at `row` (counted from the page's first); None when it is null.
 
     Args:
         page: header and body, uncompressed, of a column that is not repeated.
         max_level: the definition level at which a value is present.
+        most_rows: that a page can have: those of its row group.
     Raises: ValueError: the page is stored in another way, or is damaged.
     """
     try:
         header = _Thrift(page)
         fields = header.struct()
         n_rows, levels, values = _parts(fields, memoryview(page)[header.at :])
+        if not 0 < n_rows <= most_rows:
+            raise ValueError(f"a page of this Parquet file is damaged: {n_rows} rows in a row group of {most_rows}")
         present = _present(levels, n_rows, max_level)
         if not present[row]:
             return None
@@ -132,6 +136,8 @@ class _Thrift:
             if byte < 0x80:
                 return value
             shift += 7
+            if shift > _LONGEST:
+                raise IndexError("a number without an end")
 
     def struct(self) -> dict[int, Any]:
         fields: dict[int, Any] = {}

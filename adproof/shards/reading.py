@@ -19,6 +19,7 @@ from PIL import Image
 
 from adproof.labels import LABELS
 from adproof.shards.manifest import MANIFEST, Manifest
+from adproof.shards.order import WINDOW, Order
 from adproof.shards.schema import IMAGE_COLUMNS, SPLITS, WEBDATASET, columns_of
 from adproof.shards.shard import Shard, values
 from adproof.shards.store import Folder
@@ -26,8 +27,7 @@ from adproof.shards.store import Folder
 if TYPE_CHECKING:
     from adproof.shards.torch_data import RowStream
 
-_OPEN_SHARDS = 16
-_FOOTERS_AT_ONCE = 16
+_OPEN_SHARDS = 2 * WINDOW
 _WORTH_ALL = 8  # a row group is read whole when one row in so many is wanted
 
 
@@ -101,6 +101,7 @@ class Rows:
         self._lengths = [version.manifest.files[name].rows for name in self.names]
         self._ends = list(accumulate(length or 0 for length in self._lengths))
         self._opened: OrderedDict[int, Shard] = OrderedDict()
+        self._sizes: dict[int, list[int]] = {}
         self._process = os.getpid()
         self._held: tuple[tuple[int, int], dict[str, list[Any]]] | None = None
         self._visited: tuple[int, int] | None = None
@@ -131,13 +132,6 @@ class Rows:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return self.stream()
 
-    @cached_property
-    def groups(self) -> list[tuple[int, int, int]]:
-        """(shard, row group in it, its rows), in order. Reads every shard's footer, once."""
-        with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
-            sizes = pool.map(lambda shard: self._open(shard).group_rows, range(len(self.names)))
-            return [(shard, group, n) for shard, groups in enumerate(sizes) for group, n in enumerate(groups)]
-
     def stream(
         self,
         part: int = 0,
@@ -149,34 +143,23 @@ class Rows:
         even: int = 1,
         whole_groups: bool = False,
     ) -> Iterator[dict[str, Any]]:
-        """Every row once, over all parts together; row groups are read one after the other.
+        """Every row once, over all parts together; row groups are read one after the other, and no footer before its turn.
 
         Args:
             part, parts: of `parts` readers this one gets as many rows as every other (or one more).
-            seed: shuffles the row groups, and the rows through the buffer, by (seed, epoch); None = in order.
+            seed: shuffles shards, row groups, and the rows through the buffer, by (seed, epoch); None = in order.
             buffer: how many encoded rows wait in it, at random places.
             even: leave out the last rows of the order, fewer than this many, so that all of them divide by it.
             whole_groups: no row group is shared by two readers where there are many row groups for each; readers then
                 differ by some rows.
         """
         mixed, drawn = seed is not None, [seed or 0, epoch]
-        n_groups = len(self.groups)
-        order = np.random.default_rng(drawn).permutation(n_groups).tolist() if mixed else range(n_groups)
-        ends = list(accumulate(self.groups[group][2] for group in order))
-        total = ends[-1] - ends[-1] % even if ends else 0
-        start, stop = (_border(total, place, parts, ends, whole_groups) for place in (part, part + 1))
         rng = np.random.default_rng([*drawn, part])
         # Rows, not places in row groups: each place would keep its whole row group in memory.
         waiting: list[dict[str, Any]] = []
-        for number, end in zip(order, ends, strict=True):
-            shard, group, n_rows = self.groups[number]
-            first = end - n_rows
-            if end <= start or first >= stop:
-                continue
-            # Two readers that share a row group must agree on its order.
-            own = np.random.default_rng([*drawn, n_groups, number]).permutation(n_rows) if mixed else np.arange(n_rows)
+        for (shard, group), places in self._order.pieces(part, parts, seed, epoch, even=even, whole_groups=whole_groups):
             held = self._group(shard, group)
-            for place in own[max(start - first, 0) : stop - first].tolist():
+            for place in places:
                 waiting.append({name: held[name][place] for name in self.columns})
                 if len(waiting) > buffer:
                     last = int(rng.integers(len(waiting))) if mixed else 0
@@ -188,8 +171,30 @@ class Rows:
         while waiting:  # let go of each: decoded they are many times larger
             yield self._decoded(waiting.pop())
 
+    def part_rows(self, part: int, parts: int, seed: int | None = None, epoch: int = 0, **options: Any) -> int:
+        """How many rows `stream` gives to this part."""
+        start, stop = self._order.borders(part, parts, seed, epoch, **options)
+        return stop - start
+
+    @cached_property
+    def _order(self) -> Order:
+        return Order([length or 0 for length in self._lengths], self._group_rows)
+
+    def _group_rows(self, shards: Sequence[int]) -> list[list[int]]:
+        """Rows of each row group of these shards, whose footers are read side by side."""
+        wanted = [shard for shard in shards if shard not in self._sizes]
+        if wanted:
+            self._shard(wanted[0])  # in a forked worker: opens the folder anew, before several threads do
+            with ThreadPoolExecutor(len(wanted)) as pool:
+                for shard, opened in zip(wanted[1:], pool.map(self._open, wanted[1:]), strict=True):
+                    self._keep(shard, opened)
+            self._sizes |= {shard: self._opened[shard].group_rows for shard in wanted}
+        return [self._sizes[shard] for shard in shards]
+
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_held": None, "_visited": None, "_opened": OrderedDict()}
+        state = vars(self) | {"_held": None, "_visited": None, "_opened": OrderedDict()}
+        state.pop("_order", None)
+        return state
 
     def _known(self, names: tuple[str, ...], columns: Sequence[str] | None) -> tuple[str, ...]:
         """Those of the columns that the shards have, given what such a version has by rights."""
@@ -242,11 +247,14 @@ class Rows:
             self._opened.clear()
             self.folder = self.folder.anew()
         if shard not in self._opened:
-            self._opened[shard] = self._open(shard)
-            if len(self._opened) > _OPEN_SHARDS:
-                self._opened.popitem(last=False)
+            self._keep(shard, self._open(shard))
         self._opened.move_to_end(shard)
         return self._opened[shard]
+
+    def _keep(self, shard: int, opened: Shard) -> None:
+        self._opened[shard] = opened
+        if len(self._opened) > _OPEN_SHARDS:
+            self._opened.popitem(last=False)
 
     def _open(self, shard: int) -> Shard:
         opened = Shard(self.folder, self.names[shard])
@@ -262,14 +270,6 @@ class Rows:
             if row[name] is not None:
                 row[name] = decode_picture(row[name])
         return row
-
-
-def _border(total: int, part: int, parts: int, ends: Sequence[int], whole_groups: bool) -> int:
-    """Where in the order of rows part number `part` begins."""
-    exact = total * part // parts
-    if not whole_groups or len(ends) < 4 * parts or part in (0, parts):
-        return exact
-    return min(ends, key=lambda end: abs(end - exact))
 
 
 def decode_picture(content: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:

@@ -58,11 +58,26 @@ class Shard:
         except LookupError:
             found: bytes | None = values(self.read(group, [column])[column])[row]
             return found
-        with_header = self._file.read_at(page.size, page.offset)
         try:
-            return pages.value_in(with_header, row - page.first_row, level)
+            with_header = self._page_at(page, group, f"{column}.bytes")
+            return pages.value_in(with_header, row - page.first_row, level, self.group_rows[group])
         except ValueError as error:
             raise ValueError(f"{self.name}, row group {group}, row {row}, {column}: {error}") from error
+
+    def _page_at(self, page: pages.Page, group: int, leaf: str) -> bytes:
+        """Raises ValueError: it is larger than all pages of its column together; nobody makes room for it then."""
+        chunk = self._chunk(group, leaf)
+        begin, end = chunk.data_page_offset, chunk.data_page_offset + chunk.total_compressed_size
+        if not (begin <= page.offset and page.size > 0 and page.offset + page.size <= min(end, self._file.size())):
+            raise ValueError(
+                f"the page index is damaged: a page of {page.size} bytes at {page.offset} is more than its column has,"
+                f" {begin} to {end}"
+            )
+        return bytes(self._file.read_at(page.size, page.offset))
+
+    def _chunk(self, group: int, leaf: str) -> pq.ColumnChunkMetaData:
+        chunks = self.metadata.row_group(group)
+        return next(chunk for chunk in map(chunks.column, range(chunks.num_columns)) if chunk.path_in_schema == leaf)
 
     def _page(self, group: int, leaf: str, row: int) -> tuple[pages.Page, int]:
         """The page, and the level at which its values are present. LookupError: the shard does not tell."""
@@ -72,8 +87,7 @@ class Shard:
         found = self._pages.get((group, leaf))
         if found is None:
             offset, size = self._places[group, leaf]
-            chunks = self.metadata.row_group(group)
-            chunk = next(chunk for chunk in map(chunks.column, range(chunks.num_columns)) if chunk.path_in_schema == leaf)
+            chunk = self._chunk(group, leaf)
             if chunk.compression != "UNCOMPRESSED" or chunk.has_dictionary_page:
                 raise LookupError(leaf)
             found = self._pages[group, leaf] = pages.pages_of(self._file.read_at(size, offset))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -19,6 +19,7 @@ import pyarrow.fs as pafs
 from adproof.shards import direct
 from adproof.shards.direct import PIECE, piece_of_memory
 
+T = TypeVar("T")
 # Unfinished files and notes about finished shards live here until the version is complete.
 PROGRESS = ".progress"
 _CHUNK = 4 * 1024 * 1024
@@ -161,6 +162,14 @@ class Folder:
         """Random access; the caller closes it."""
         with self._asking(f"read {name}"):
             return self.filesystem.open_input_file(self.path(name))
+
+    def read_by(self, name: str, read: Callable[[pa.NativeFile], T]) -> T:
+        """What `read` makes of a file that is open for random access. Asked again when a store breaks off: of a piece that is
+        shorter than its error's text, Arrow does not ask it again itself."""
+        for is_last in (self.is_local, False, True):
+            with self._asking(f"read {name}"), suppress(*() if is_last else (OSError,)), self.open(name) as file:
+                return read(file)
+        raise AssertionError("the last time raises")
 
     def pieces(self, name: str) -> Iterator[bytes]:
         """The bytes of a file, some megabytes at a time."""

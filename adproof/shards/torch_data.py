@@ -54,7 +54,6 @@ class RowStream(IterableDataset[Row]):
         self.transform = transform
         # Shared memory: workers that live on between passes see it, too.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
-        _ = rows.groups  # read here once, not in each worker again
 
     @property
     def epoch(self) -> int:
@@ -64,16 +63,24 @@ class RowStream(IterableDataset[Row]):
         """Which pass comes next."""
         self._epoch.fill_(number)
 
+    def __len__(self) -> int:
+        """Rows of this pass: of the rank, and in a DataLoader's worker of that worker.
+
+        So len(DataLoader(...)) is the rank's rows by the batch size. Each worker makes batches of its own, so that with
+        several of them some more may come, of which the last of each worker are smaller; drop_last=True drops those.
+        """
+        part, parts, seed, epoch, options = self._share()
+        return self.rows.part_rows(part, parts, seed, epoch, **options)
+
     def __iter__(self) -> Iterator[Any]:
+        part, parts, seed, epoch, options = self._share()
+        buffer = 0 if seed is None else self.buffer
+        rows = self.rows.stream(part, parts, seed, epoch, buffer, **options)
+        return rows if self.transform is None else map(self.transform, rows)
+
+    def _share(self) -> tuple[int, int, int | None, int, dict[str, Any]]:
+        """(part, of how many, seed, epoch, options) of whoever asks."""
         worker = get_worker_info()
         n_workers, number = (worker.num_workers, worker.id) if worker else (1, 0)
-        rows = self.rows.stream(
-            self.rank * n_workers + number,
-            self.n_ranks * n_workers,
-            self.seed,
-            self.epoch,
-            0 if self.seed is None else self.buffer,
-            even=self.n_ranks if self.even else 1,
-            whole_groups=self.n_ranks == 1,
-        )
-        return rows if self.transform is None else map(self.transform, rows)
+        options = {"even": self.n_ranks if self.even else 1, "whole_groups": self.n_ranks == 1}
+        return self.rank * n_workers + number, self.n_ranks * n_workers, self.seed, self.epoch, options

@@ -320,8 +320,7 @@ def _refuse_repeated_samples(plan: ShardPlan, folder: Folder, variant: str) -> N
         return  # a row twice gives another digest than the frozen one
     columns = []
     for spec in plan.shards:
-        with folder.open(spec.name) as file:
-            columns.append(pq.read_table(file, columns=["sample_id"])["sample_id"])
+        columns.append(folder.read_by(spec.name, lambda file: pq.read_table(file, columns=["sample_id"])["sample_id"]))
     ids = pa.chunked_array([chunk for column in columns for chunk in column.chunks])
     repeated = len(ids) - pc.count_distinct(ids).as_py()
     if repeated:
