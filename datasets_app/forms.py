@@ -7,7 +7,8 @@ from adproof.labels import TITLES
 from annotation.models import SavedFilter
 from datasets_app.choosing import saved_as_query
 from datasets_app.models import SPLITS, DatasetVersion
-from generation.models import Generator, Product, Prompt
+from generation.figures import categories, sources
+from generation.models import Generator, Prompt
 
 LABELS = [("", "Any label"), *((int(label), title) for label, title in TITLES.items())]
 FIRST_NAME = "ads"
@@ -55,8 +56,7 @@ class FreezeForm(forms.Form):
 
     def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name, plural in (("category", "categories"), ("source", "sources")):
-            found = Product.objects.exclude(**{name: ""}).order_by(name).values_list(name, flat=True).distinct()
+        for name, plural, found in (("category", "categories", categories()), ("source", "sources", sources())):
             self.fields[name].choices = [("", f"All {plural}"), *((value, value) for value in found)]
         visible = SavedFilter.objects.filter(Q(owner=user) | Q(is_shared=True))
         self.fields["saved_filter"].queryset = visible.order_by("name", "pk")

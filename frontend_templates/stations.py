@@ -3,11 +3,10 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from django.db.models import Exists, OuterRef
 from django.urls import NoReverseMatch, reverse
 from django.utils.http import urlencode
 
-from annotation.models import Slot, Task
+from annotation.waiting import waiting_for
 from frontend_templates.numbers import Numbers, numbers, score
 
 MANY_TASKS = 200
@@ -164,12 +163,9 @@ def _perception(user: Any, n: Numbers) -> Station:
 
 
 def _tasks_for(user: Any) -> int:
-    """Open tasks this person has not had yet, counted up to MANY_TASKS."""
     if not user.may("label"):
         return 0
-    mine = Slot.objects.filter(annotator=user, task=OuterRef("pk"))
-    open_tasks = Task.objects.open().filter(~Exists(mine), project__is_paused=False)
-    return open_tasks.exclude(skips__annotator=user).order_by()[:MANY_TASKS].count()
+    return waiting_for(user, MANY_TASKS)
 
 
 def _label(user: Any, n: Numbers) -> Station:

@@ -70,6 +70,7 @@ class Product(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["category", "id"], name="product_category"),
+            models.Index(fields=["source", "id"], name="product_source"),
             models.Index(fields=["id"], condition=Q(is_waiting=True), name="product_waiting"),
             models.Index(fields=["id"], condition=Q(unsuitable=True), name="product_unsuitable"),
         ]
