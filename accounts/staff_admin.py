@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.paginator import InfinitePaginator
@@ -36,6 +37,14 @@ class StaffAdmin(ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return _may(request, self.delete)
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        if not self.has_delete_permission(request):
+            many = self.opts.verbose_name_plural
+            raise PermissionDenied(
+                f"No {many} are deleted: labels, verdicts, trainings and frozen versions tell of them."
+            )
+        return super().delete_view(request, object_id, extra_context)
 
 
 def _may(request: HttpRequest, ability: str | None) -> bool:

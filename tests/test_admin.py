@@ -5,10 +5,11 @@ import sys
 
 import pytest
 from django.contrib import admin
+from django.db.models import ProtectedError
 from django.urls import reverse
 
 from datasets_app.models import DatasetVersion
-from generation.models import Generator
+from generation.models import Candidate, Generator
 from rfnet_service.actions import promoted
 from runs.models import Run
 from tests import build
@@ -74,6 +75,22 @@ class TestEveryPage:
         assert client.get(url).status_code == 200
         assert client.post(url, {"seed": 5}).status_code == 403
         assert client.post(reverse("admin:generation_candidate_delete", args=[candidate.pk])).status_code == 403
+
+    def test_what_a_frozen_version_holds_is_not_deleted_by_any_way(self, client, staff):
+        """Its row has no foreign key in the database: the model sees to it (docs/freezing.md)."""
+        candidate = build.candidate()
+        made = DatasetVersion.objects.create(name="ads", number=1, salt="ads", digest="d" * 64, row_count=1)
+        made.rows.create(
+            candidate=candidate, label=0, posterior=[1, 0, 0, 0, 0], agreement=1, annotation_count=2, split="train",
+            row_digest="0" * 64,
+        )  # fmt: skip
+        client.force_login(staff["olga"])
+        page = client.post(reverse("admin:generation_candidate_delete", args=[candidate.pk]), {"post": "yes"})
+        assert page.status_code == 403 and "frozen versions tell of them" in page.content.decode()
+        for delete in (candidate.delete, Candidate.objects.all().delete, candidate.product.delete):
+            with pytest.raises(ProtectedError, match="protected foreign keys"):
+                delete()
+        assert made.rows.get().candidate == candidate
 
     def test_it_loads_no_torch(self):
         code = (
