@@ -130,6 +130,8 @@ class StagedPicture(models.Model):
     stem = models.CharField(max_length=200)
     sha256 = models.CharField(max_length=64)
     has_alpha = models.BooleanField()
+    # What U2-Net cut out of it, where its product came without a picture (importing.cutting.Cut).
+    cut = models.JSONField(null=True)
 
     class Meta:
         constraints = [

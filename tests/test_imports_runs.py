@@ -16,6 +16,8 @@ from datasets_app.importing.shown import shown
 from datasets_app.models import DatasetVersion, ProductSplit, StagedPicture, VersionFiles, VersionRow
 from generation.blobs import blobs
 from generation.models import Candidate, ImportProblem, Product
+from runs.actions import resume_run
+from runs.kinds import kind_of
 from runs.models import Run
 from tests import build, data_rows, import_files
 from tests.build import png
@@ -119,12 +121,49 @@ class TestRF1M:
         run = run_of("rf1m", folder, dry_run=False, cuts_out=False)
         assert left_out(run) == {"product not there": 4} and not Candidate.objects.exists()
 
+    def test_cutting_out_is_shared_out_in_parts_and_goes_on_after_a_failure(self, tmp_path, monkeypatch):
+        from adproof.perception import saliency
+        from datasets_app.importing import cutting
+
+        files = {f"sample{k:03}.png": png(on_white(k)) for k in range(4)} | {"sample004.png": import_files.photo_png(4)}
+        import_files.make_zip(tmp_path / "Train.zip", files)
+        (tmp_path / "label.txt").write_text("".join(f"{name}\tAvailable\n" for name in files))
+        monkeypatch.setattr(cutting, "PART_SIZE", 3)
+        monkeypatch.setattr(cutting, "TOGETHER", 1)
+        cut_out_all, cut = saliency.cut_out_all, []
+
+        def breaks_off(images, net):
+            if len(cut) == 2:
+                raise MemoryError
+            cut.append(1)
+            return cut_out_all(images, net)
+
+        monkeypatch.setattr(saliency, "cut_out_all", breaks_off)
+        run = do(start(Order(kind="rf1m", path=str(tmp_path), source="trial", dry_run=False), anywhere=True))
+        assert run.state == "failed" and "Out of memory" in run.error and not Product.objects.exists()
+        assert {part.kind for part in run.parts.all()} == {cutting.PART} and kind_of(cutting.PART).queue == "heavy"
+        monkeypatch.setattr(saliency, "cut_out_all", lambda images, net: cut.append(1) or cut_out_all(images, net))
+        assert resume_run(run) and do(run).state == "succeeded", run.error
+        assert len(cut) == 5, "what was cut out before was cut out again"
+        assert counts(run) == {"products_new": 4, "products_cut_out": 4, "candidates_new": 4, "labels_new": 4}
+        assert left_out(run) == {"no product found in the picture": 1} and not StagedPicture.objects.exists()
+        assert all(p.is_cut_out_by_model and p.original_sha256 and p.confidence_sha256 for p in Product.objects.all())
+
     def test_numbers_need_a_mapping(self, tmp_path):
         folder = import_files.rf1m(tmp_path / "rf1m", 6, raw=tuple("012345"))
         run = do(start(Order(kind="rf1m", path=str(folder), source="trial"), anywhere=True))
         assert run.state == "failed" and "say what they mean" in run.error
         given = "0=available,1=unsuitable,2=space mismatch,3=size mismatch,4=indistinctiveness,5=shape hallucination"
         assert counts(run_of("rf1m", folder, dry_run=False, labels=given))["labels_new"] == 5
+
+
+def on_white(number):
+    """A product of the catalogue as a shop shows it: no transparency."""
+    from adproof.adworld.catalogue import products
+    from adproof.perception.pictures import open_picture
+
+    rgba = open_picture(list(products())[number].path.read_bytes())
+    return (rgba[..., :3] * (rgba[..., 3:] / 255) + 255 - rgba[..., 3:]).astype(np.uint8)
 
 
 def unpacked(path, files):
@@ -165,13 +204,10 @@ class TestProducts:
             assert counts(run) == {"products_new": 3} and left_out(run) == {"no picture": 1}
 
     def test_pictures_without_alpha_are_cut_out_by_u2net(self, tmp_path):
-        from adproof.adworld.catalogue import products
         from adproof.perception.pictures import open_picture
 
-        rgba = open_picture(next(iter(products())).path.read_bytes())
-        on_white = (rgba[..., :3] * (rgba[..., 3:] / 255) + 255 - rgba[..., 3:]).astype(np.uint8)
         (tmp_path / "given").mkdir()
-        (tmp_path / "given" / "photo.png").write_bytes(png(on_white))
+        (tmp_path / "given" / "photo.png").write_bytes(png(on_white(0)))
         run = look_and_import("products", tmp_path / "given")
         assert counts(run) == {"products_new": 1, "products_cut_out": 1}
         product = Product.objects.get()

@@ -109,6 +109,21 @@ def cut_out(image: Pixels, saliency: Saliency) -> Pixels:
 def cut_out_found(image: Pixels, saliency: Saliency) -> tuple[Pixels, Floats]:
     """As `cut_out`, with the confidence map that it was cut by: (320, 320) float32 in [0, 1]."""
     (found,) = saliency.confidence([image])
+    return _cut_by(image, found)
+
+
+def cut_out_all(images: Sequence[Pixels], saliency: Saliency) -> list[tuple[Pixels, Floats] | ValueError]:
+    """As `cut_out_found`, of any number of pictures; what it would raise of one stands in that one's place."""
+    cut: list[tuple[Pixels, Floats] | ValueError] = []
+    for image, found in zip(images, saliency.confidence(images), strict=True):
+        try:
+            cut.append(_cut_by(image, found))
+        except ValueError as error:
+            cut.append(error)
+    return cut
+
+
+def _cut_by(image: Pixels, found: Floats) -> tuple[Pixels, Floats]:
     if float(found.max()) < _LEAST_CONFIDENCE:
         raise ValueError(f"no object found: nothing in the picture stands out. {INSTEAD}")
     alpha = alpha_of(found, image.shape[1], image.shape[0])

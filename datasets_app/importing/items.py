@@ -24,6 +24,18 @@ class GivenProduct:
 
 
 @dataclass(frozen=True)
+class CutOut:
+    """What U2-Net made of a generated picture beforehand; problem: why it made nothing. The hashes are of what is in the store."""
+
+    sha256: str = ""
+    original_sha256: str = ""
+    confidence_sha256: str = ""
+    width_px: int = 0
+    height_px: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Sample:
     """A product, a candidate of it (read or sha256), and its label; pictures are read only when it is its turn."""
 
@@ -36,6 +48,8 @@ class Sample:
     negative: str = ""
     generator: str = ""
     seed: int = 0
+    stem: str = ""  # of its picture's name
+    cut: CutOut | None = None
     held_bytes: int = 0  # about what its pictures need: how many samples are worked on together
 
     @property

@@ -17,12 +17,13 @@ from adproof.imports.archives import BadMember, Member, is_archive, open_files
 from adproof.imports.labels import LabelMap
 from adproof.imports.pictures import PictureError, kept
 from adproof.imports.problems import BadImport, LeftOut
-from datasets_app.importing.items import GivenProduct, Sample
+from datasets_app.importing.items import CutOut, GivenProduct, Sample
 from datasets_app.importing.order import Order
 from datasets_app.importing.sink import DRY_DECODES
 from datasets_app.importing.tally import Tally
 from datasets_app.models import StagedPicture
 from generation.blobs import blobs
+from generation.models import Product
 from runs.context import RunContext
 
 STAGE_TOGETHER = 100
@@ -116,6 +117,25 @@ class Rf1mSource:
                 yield line if isinstance(line, LeftOut) else self._sample(line, found, first)
         yield from self._without_line()
 
+    def to_cut(self) -> list[int]:
+        """Staged pictures out of which a product must be cut: one for each product that came without a picture."""
+        wanted: list[int] = []
+        met: set[int] = set()
+        lines = rf1m.lines_of(self.label_file, self.shape)
+        while part := list(islice(lines, LOOK_UP_TOGETHER)):
+            good = [
+                line for line in part if isinstance(line, rf1m.Line) and self.labels.look(line.raw_label) is not None
+            ]
+            found = self._found(good)
+            samples = [sample for line in good if isinstance(sample := self._sample(line, found, set()), Sample)]
+            without = {sample.product.sku: sample for sample in samples[::-1] if not sample.product.sha256}
+            there = set(Product.objects.filter(sku__in=without).values_list("sku", flat=True))
+            for sku, sample in without.items():
+                if sku not in there and hash(sku) not in met:
+                    met.add(hash(sku))
+                    wanted += [row.pk for row in found[sample.stem] if row.sha256 == sample.sha256][:1]
+        return sorted(wanted)
+
     def _found(self, lines: list[rf1m.Line]) -> dict[str, list[StagedPicture]]:
         stems = {line.stem for line in lines} | {rf1m.stem_of(line.values.get("product", "")) for line in lines}
         rows = StagedPicture.objects.filter(run=self.ctx.run, stem__in=stems - {""}).order_by("archive", "member")
@@ -132,7 +152,8 @@ class Rf1mSource:
             if key in first:
                 return LeftOut(line.where, "line twice", f"{line.name} stands there twice, with the same label.")
             first.add(key)
-        pictures = {row.sha256 for row in found.get(line.stem, []) if not row.has_alpha}
+        generated = [row for row in found.get(line.stem, []) if not row.has_alpha]
+        pictures = {row.sha256 for row in generated}
         if not pictures:
             return LeftOut(line.where, "no picture", f"no archive holds a generated picture {line.name}.")
         if len(pictures) > 1:
@@ -155,6 +176,8 @@ class Rf1mSource:
             sha256=next(iter(pictures)),
             raw_label=line.raw_label,
             prompt=line.values.get("prompt", ""),
+            stem=line.stem,
+            cut=next((CutOut(**row.cut) for row in generated if row.cut), None),
         )
 
     def _without_line(self) -> Iterator[LeftOut]:

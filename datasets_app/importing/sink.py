@@ -17,7 +17,7 @@ from adproof.imports.pictures import Kept, PictureError, kept
 from adproof.imports.problems import LeftOut
 from adproof.labels import Label
 from datasets_app.importing import labels
-from datasets_app.importing.items import GivenProduct, Read, Sample
+from datasets_app.importing.items import CutOut, GivenProduct, Read, Sample
 from datasets_app.importing.sources import Belongings
 from datasets_app.importing.tally import Tally
 from generation.actions import PICTURE_IN_USE, Cut, save_product
@@ -145,6 +145,8 @@ class Sink:
                 return found
             if found.has_alpha:
                 return found, False
+        elif self.cuts_out and sample.cut is not None:
+            return self._cut_before(sample, sample.cut)
         elif self.cuts_out:
             data = picture.data if picture is not None else blobs().get(sha256)
             problem = read_picture(sample.where, data, given.sku, given.title, given.values)
@@ -184,6 +186,16 @@ class Sink:
         file = replace(found, picture=picture_to_png(rgba), has_alpha=True, width_px=width, height_px=height)
         self._cuts[file.sku] = Cut(blobs().put(found.picture), blobs().put(confidence_to_png(confidence)))
         return _Ready(sample, file, True, "", "", None)
+
+    def _cut_before(self, sample: Sample, cut: CutOut) -> tuple[ProductFile | None, bool] | LeftOut:
+        if cut.problem:
+            return LeftOut(sample.where, "no product found in the picture", cut.problem)
+        given, data = sample.product, blobs().get(cut.sha256)
+        self._cuts[given.sku] = Cut(cut.original_sha256, cut.confidence_sha256)
+        file = ProductFile(
+            sample.where, given.sku[:80], given.title, data, True, cut.width_px, cut.height_px, given.values
+        )
+        return file, True
 
     def _kept(self, read: Read | None) -> Kept:
         assert read is not None

@@ -15,6 +15,7 @@ from adproof.imports.fetch import fetch
 from adproof.imports.labels import LabelMap, parse_map
 from adproof.imports.problems import BadImport, LeftOut
 from datasets_app.importing import uploads
+from datasets_app.importing.cutting import cut_out_staged
 from datasets_app.importing.items import Sample
 from datasets_app.importing.label_rows import LabelRows, names_samples
 from datasets_app.importing.order import KIND, Order, rules
@@ -140,6 +141,11 @@ class Work:
     def _rf1m(self, path: Path) -> None:
         source = Rf1mSource(self.order, self.labels, path, self.ctx, self.tally)
         source.stage(self.state.get("staged", {}), self.ctx.writing, lambda done: self._keep(staged=done))
+        if self.order.cuts_out and not self.order.dry_run and not self._at:
+            known = self.ctx.run.parts.exists()  # of an attempt before: they are shared out once
+            pictures = [] if known else source.to_cut()
+            if known or pictures:
+                cut_out_staged(self.ctx, pictures)
         self._samples(source.items(), source.total)
         with self.ctx.writing():
             source.forget()
