@@ -7,6 +7,7 @@ urlpatterns = [
     path("", views.datasets, name="datasets"),
     path("import/", import_views.imports, name="imports"),
     path("import/<int:pk>/", import_views.one, name="import"),
+    path("import/<int:pk>/left-out.csv", import_views.left_out, name="import_left_out"),
     path("import/<int:pk>/start/", import_views.start_it, name="import_start"),
     path("<int:pk>/", views.dataset, name="dataset"),
     path("<int:pk>/verify/", views.dataset_verify, name="dataset_verify"),

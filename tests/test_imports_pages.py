@@ -3,10 +3,15 @@
 import io
 import json
 import os
+import re
 import shutil
+import stat
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -14,6 +19,7 @@ from django.test import Client
 from adproof.imports.fetch import Rules, check_address, fetch
 from adproof.imports.problems import BadImport
 from datasets_app.importing import uploads
+from generation.blobs import blobs
 from generation.models import Product
 from runs.models import Run
 from tests import import_files
@@ -98,12 +104,65 @@ class TestPage:
         run = do(Run.objects.get())
         page = text(manager.get(f"/datasets/import/{run.pk}/"))
         assert "<script>alert" not in page and "&lt;script&gt;" in page and "SVG" in page
+        table = b"".join(manager.get(f"/datasets/import/{run.pk}/left-out.csv").streaming_content).decode()
+        assert table.startswith("where,why\r\n") and "'=cmd|calc.png" in table and table.count("\n") == 3
 
     def test_people_without_the_ability_see_nothing(self, people):
         client = Client()
         for name, status in (("alice", 403), ("rita", 403), ("mia", 403), ("max", 200)):
             client.force_login(people[name])
             assert client.get("/datasets/import/").status_code == status
+
+
+def hostile_files(folder):
+    """name of a file -> what must be said of it."""
+    folder.mkdir(exist_ok=True)
+    wide = [f"c{n}" for n in range(10_000)]
+    pq.write_table(pa.table({name: ["x"] for name in wide}), folder / "wide.parquet")
+    (folder / "wide.csv").write_text(",".join(wide) + "\n" + ",".join(wide) + "\n")
+    head = "sku,title,image\nA,Stövel,a.png\n"
+    (folder / "utf16.csv").write_bytes(head.encode("utf-16"))
+    (folder / "utf16le.csv").write_bytes(head.encode("utf-16-le"))
+    (folder / "utf32.csv").write_bytes(head.encode("utf-32"))
+    (folder / "latin.csv").write_bytes(b"\xef\xbb\xbf" + head.encode("latin-1"))
+    link = zipfile.ZipInfo("link.png")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(folder / "bad.zip", "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("../../evil.png", import_files.product_png())
+        made.writestr(link, "/etc/passwd")
+        made.writestr("flood.png", import_files.flood_png())
+        made.writestr("drawing.png", b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>")
+        made.writestr("page.png", b"<html><script>alert(1)</script></html>" + import_files.product_png())
+        made.writestr("bomb.png", b"\0" * 30_000_000)
+    return {
+        "wide.parquet": ["columns"], "wide.csv": ["10,000 columns"], "utf16.csv": ["UTF-16"], "utf16le.csv": ["UTF-16"],
+        "utf32.csv": ["UTF-16|zero bytes"], "latin.csv": ["not in UTF-8"],
+        "bad.zip": ["leads outside", "link", "far more pixels", "SVG", "page.png", "bomb"],
+    }  # fmt: skip
+
+
+def test_what_is_hostile_gets_the_same_sentence_on_the_page_and_in_the_shell(manager, tmp_path):
+    from django.core.management import CommandError, call_command
+
+    for name, wanted in hostile_files(tmp_path / "given").items():
+        path = tmp_path / "given" / name
+        manager.post("/datasets/import/", {"kind": "products", "file": SimpleUploadedFile(name, path.read_bytes())})
+        run = do(Run.objects.latest("pk"))
+        page, shell = text(manager.get(f"/datasets/import/{run.pk}/")), io.StringIO()
+        try:
+            call_command("dataset", "import", "products", str(path), "--dry-run", stdout=shell)
+        except CommandError as error:
+            shell.write(str(error))
+        for words in wanted:
+            assert re.search(words, page) and re.search(words, shell.getvalue()), (name, words, shell.getvalue())
+        assert "Traceback" not in page + shell.getvalue() and not Product.objects.exists()
+    polyglot = import_files.product_png() + b"PK\x03\x04<script>alert(1)</script><?php system($_GET[1]); ?>"
+    manager.post("/datasets/import/", {"kind": "products", "file": zipped(**{"lamp.png": polyglot})})
+    do(Run.objects.latest("pk"))
+    manager.post(f"/datasets/import/{Run.objects.latest('pk').pk}/start/")
+    assert do(Run.objects.latest("pk")).state == "succeeded"
+    stored = blobs().get(Product.objects.get().image_sha256)
+    assert b"script" not in stored and b"php" not in stored
 
 
 class TestApi:
@@ -194,7 +253,9 @@ def web():
         "/a.csv": gives(b"sku,title,image\n"), "/big": gives(b"x" * 2_000_000, False), "/claims": gives(b"x", 10**12),
         "/short": gives(b"x", 1000), "/slow": trickles, "/round": leads_to("/round"), "/inside": leads_to("http://10.0.0.1/"),
         "/metadata": leads_to("http://169.254.169.254/latest"), "/file": leads_to("file:///etc/passwd"), "/on": leads_to("/a.csv"),
-        "/gone": lambda handler: handler.send_error(404),
+        "/gone": lambda handler: handler.send_error(404), "/none": leads_to("http://[::1"), "/elsewhere": leads_to("http://other.example/a"),
+        "/%C3%B6.csv?q=%C3%BC": gives(b"umlauts"), "/odd": gives(b"odd", "9" * 5000), "/odder": gives(b"odd", "\u00b2"),
+        "/to-port": leads_to("http://10.0.0.1:22/"),
     })  # fmt: skip
     yield made
     made.close()
@@ -215,12 +276,31 @@ class TestAddresses:
         [
             ("big", "more than 1 MB"), ("claims", "more than 1 MB"), ("short", "ended after|no whole answer"), ("round", "on and on"),
             ("inside", "inside of this network"), ("metadata", "inside of this network"), ("file", "no web address"), ("gone", "404"),
+            ("none", "no address"), ("elsewhere", "not on the list"), ("to-port", "Port 22"),
         ],
     )  # fmt: skip
     def test_what_is_wrong_is_said_and_nothing_is_left(self, web, tmp_path, name, says):
         with pytest.raises(BadImport, match=says):
             fetch(f"http://127.0.0.1:{web.port}/{name}", tmp_path, rules())
         assert not list(tmp_path.iterdir())
+
+    def test_odd_letters_and_lengths_hurt_nobody(self, web, tmp_path):
+        for name, data in (("ö.csv?q=ü", b"umlauts"), ("%C3%B6.csv?q=%C3%BC", b"umlauts"), ("odd", b"odd"), ("odder", b"odd")):
+            assert fetch(f"http://127.0.0.1:{web.port}/{name}", tmp_path, rules()).read_bytes() == data
+
+    def test_a_name_is_resolved_once_for_each_address_and_what_was_checked_is_connected_to(self, web, tmp_path):
+        asked = []
+
+        def resolve(host, port):
+            asked.append(host)
+            return ["127.0.0.1"] if len(asked) == 1 else ["10.0.0.1"]  # what a name that changes its mind would say
+
+        given = rules(hosts=["good.example", "other.example"], private_hosts=["good.example"], resolve=resolve)
+        assert fetch(f"http://good.example:{web.port}/a.csv", tmp_path, given).name == "a.csv" and asked == ["good.example"]
+        asked.clear()
+        with pytest.raises(BadImport, match="other.example leads to 10.0.0.1, inside"):
+            fetch(f"http://good.example:{web.port}/elsewhere", tmp_path, given)
+        assert asked == ["good.example", "other.example"]
 
     def test_a_slow_one_is_cut_off(self, web, tmp_path):
         with pytest.raises(BadImport, match="longer than|no whole answer"):
@@ -230,7 +310,8 @@ class TestAddresses:
     @pytest.mark.parametrize(
         "address",
         ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "::1", "fe80::1",
-         "fc00::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "::"],
+         "fc00::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "::", "::127.0.0.1", "::ffff:0:7f00:1", "64:ff9b:1::7f00:1",
+         "::ffff:a9fe:a9fe", "fec0::1", "ff02::1", "fe80::1%eth0", "255.255.255.255"],
     )  # fmt: skip
     def test_a_name_that_leads_inside_is_refused_by_any_of_its_addresses(self, address):
         with pytest.raises(BadImport, match="inside of this network"):
@@ -239,11 +320,18 @@ class TestAddresses:
     @pytest.mark.parametrize(
         "url",
         ["ftp://good.example/a", "file:///etc/passwd", "https://", "https://user:secret@good.example/", "https://good.example:99999/",
-         "https://good.example.evil.com/", "https://evil.com/?good.example", "gopher://good.example", "https://[::1/"],
+         "https://good.example.evil.com/", "https://evil.com/?good.example", "gopher://good.example", "https://[::1/",
+         "http://2130706433/", "http://0x7f.1/", "http://0177.0.0.1/", "http://[::ffff:7f00:1]/", "https://good.example\\@evil.com/",
+         "https://good.example@evil.com/", "https://evil.com#@good.example/", "https://good.example:22/", "https://good.example:8443/",
+         "https://good.example/a\r\nHost: evil.com", "https://good.example /"],
     )  # fmt: skip
     def test_other_addresses_are_refused(self, url):
         with pytest.raises(BadImport):
             check_address(url, Rules(["good.example"], resolve=lambda host, port: ["93.184.216.34"]))
+
+    def test_a_name_that_can_be_none_is_refused(self):
+        with pytest.raises(BadImport, match="check its spelling"):
+            check_address(f"https://{'a' * 70}.good.example/", Rules([".good.example"]))
 
     def test_a_dot_before_a_host_stands_for_all_below_it(self):
         given = Rules([".example.org"], resolve=lambda host, port: ["93.184.216.34"])

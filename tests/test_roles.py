@@ -85,6 +85,7 @@ datasets              freeze_datasets  GET POST
 dataset               freeze_datasets  GET
 imports               import_data      GET POST
 import                import_data      GET
+import_left_out       import_data      GET
 import_start          import_data      POST
 api-imports           import_data      GET POST
 api-import            import_data      GET

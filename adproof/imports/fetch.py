@@ -18,12 +18,14 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from adproof.imports.problems import BadImport
 
 MAX_REDIRECTS = 5
 _PIECE = 1 << 18
+_PORTS = (80, 443)
+_PLAIN = "/%:@!$&'()*+,;=~-._?"
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO)  # ours, and not the other side's
 Resolve = Callable[[str, int], list[str]]
 
@@ -36,7 +38,7 @@ def resolve(host: str, port: int) -> list[str]:
 @dataclass(frozen=True)
 class Rules:
     """hosts: may be fetched from; ".example.org" stands for all below it. private_hosts: of those, the ones that may lie
-    on this machine or in the private network. seconds: for the whole download.
+    on this machine or in the private network, and may have any port. seconds: for the whole download.
     """
 
     hosts: Collection[str]
@@ -58,12 +60,17 @@ def check_address(url: str, rules: Rules) -> tuple[SplitResult, str]:
         raise BadImport(f"{url[:120]!r} is no web address: write it as https://host/path.")
     if parts.username or parts.password:
         raise BadImport("Leave the name and password out of the address.")
+    if "\\" in url or any(letter.isspace() or not letter.isprintable() for letter in url):
+        # Others read such an address in other ways, and may see another host in it.
+        raise BadImport(f"{url[:120]!r} holds blanks or backslashes: write them as %20 and %5C.")
     if not _is_allowed(host, rules.hosts):
         listed = ", ".join(sorted(rules.hosts)) or "none so far"
         raise BadImport(f"{host} is not on the list of hosts to import from ({listed}): ask an operator to add it (IMPORT_HOSTS).")
+    if port not in _PORTS and host not in rules.private_hosts:
+        raise BadImport(f"Port {port} is not fetched from: leave it out, or ask an operator (IMPORT_PRIVATE_HOSTS).")
     try:
         found = rules.resolve(host, port)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a part of the name may be too long to be one
         raise BadImport(f"{host} has no address ({error}): check its spelling.") from error
     if host not in rules.private_hosts:
         for address in found:
@@ -99,18 +106,18 @@ def fetch(url: str, folder: Path, rules: Rules, tell: Callable[[int, int], None]
     until = time.monotonic() + rules.seconds
     for _ in range(MAX_REDIRECTS + 1):
         parts, address = check_address(url, rules)
-        connection = _connection(parts, address, until)
+        sock, connection = _connected(parts, address, until)
         # Whatever the other side trickles, byte by byte: at the end of its time it is cut off.
-        clock = threading.Timer(max(0.1, until - time.monotonic()), _cut, [connection.sock])
+        clock = threading.Timer(max(0.1, until - time.monotonic()), _cut, [sock])
         clock.daemon = True
         clock.start()
         try:
-            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            headers = {"Host": parts.netloc.rpartition("@")[2], "User-Agent": "adproof", "Accept-Encoding": "identity"}
-            connection.request("GET", path, headers=headers)
+            if isinstance(sock, ssl.SSLSocket):
+                sock.do_handshake()
+            connection.request("GET", _path(parts), headers={"User-Agent": "adproof", "Accept-Encoding": "identity"})
             response = connection.getresponse()
             if response.status in (301, 302, 303, 307, 308):
-                url = urljoin(url, response.getheader("Location", ""))
+                url = _next(url, response.getheader("Location", ""))
                 continue
             if response.status != 200:
                 raise BadImport(f"{parts.hostname} answered {response.status} {response.reason}: check the address.")
@@ -125,6 +132,19 @@ def fetch(url: str, folder: Path, rules: Rules, tell: Callable[[int, int], None]
     raise BadImport(f"{url[:120]} leads on and on: more than {MAX_REDIRECTS} redirects.")
 
 
+def _path(parts: SplitResult) -> str:
+    """What is asked for, in ASCII; what is quoted already stays as it is."""
+    return quote(parts.path or "/", safe=_PLAIN) + (f"?{quote(parts.query, safe=_PLAIN)}" if parts.query else "")
+
+
+def _next(url: str, location: str) -> str:
+    try:
+        # A header comes as Latin-1, whatever it was written in.
+        return urljoin(url, location.encode("latin-1", "replace").decode("utf-8", "replace"))
+    except ValueError as error:
+        raise BadImport(f"{url[:120]} leads to {location[:80]!r}, which is no address.") from error
+
+
 def _cut(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
@@ -136,26 +156,30 @@ def _file_name(parts: SplitResult) -> str:
     return kept[-100:] or "download"
 
 
-def _connection(parts: SplitResult, address: str, until: float) -> http.client.HTTPConnection:
-    """To the checked address, whatever the name may say by now; TLS is checked against the name."""
+def _connected(
+    parts: SplitResult, address: str, until: float
+) -> tuple[socket.socket, http.client.HTTPConnection]:
+    """To the checked address, whatever the name may say by now; TLS is checked against the name, in a handshake to come."""
     host, wait = parts.hostname or "", max(0.1, min(30.0, until - time.monotonic()))
     port = parts.port or (443 if parts.scheme == "https" else 80)
     connection = http.client.HTTPConnection(host, port, timeout=wait)
     try:
         sock = socket.create_connection((address, port), wait)
         if parts.scheme == "https":
-            sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
-    except OSError as error:
+            context = ssl.create_default_context()
+            sock = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    except (OSError, ValueError) as error:
         raise BadImport(f"{host} can't be reached ({error}): try again later.") from error
     connection.sock = sock
-    return connection
+    if parts.scheme == "https":
+        connection.default_port = 443  # or it would name the port beside the host
+    return sock, connection
 
 
 def _save(
     response: http.client.HTTPResponse, place: Path, rules: Rules, until: float, tell: Callable[[int, int], None]
 ) -> Path:
-    length, done = response.getheader("Content-Length") or "0", 0
-    total = int(length) if length.isdigit() else 0
+    total, done = response.length or 0, 0  # as http.client has read it: 0 if it is missing, or no sane number
     too_large = BadImport(f"The file has more than {rules.max_bytes / 1e6:,.0f} MB: copy it to the server by other means.")
     if total > rules.max_bytes:
         raise too_large

@@ -75,7 +75,7 @@ def text_lines(file: BinaryIO, name: str) -> Iterator[str]:
         if len(data) > MAX_LINE_BYTES:
             raise BadImport(f"line {number} of {name} is longer than {MAX_LINE_BYTES:,} bytes: this is no table.")
         if b"\x00" in data:
-            raise BadImport(f"{name} holds zero bytes: it is no text file. Save it as 'CSV UTF-8'.")
+            raise BadImport(f"{name} holds zero bytes: it is in UTF-16, or no text file. Save it as 'CSV UTF-8'.")
         try:
             yield data.decode()
         except UnicodeDecodeError as error:

@@ -49,4 +49,5 @@ def table_lines(run: Run) -> Iterator[str]:
     if table["left_out"]:
         yield f"left out: {table['left_out_count']:,}"
     for row in table["left_out"]:
-        yield f"  {row['count']:>10,}  {row['reason']}; such as {row['examples'][0]}"
+        yield f"  {row['count']:>10,}  {row['reason']}" + (", such as" if row["count"] > len(row["examples"]) else "")
+        yield from (f"{'':14}{example}" for example in row["examples"])

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.roles import requires
 from adproof.imports.problems import BadImport
+from annotation.tables import as_csv_stream
 from config.paging import newest_first
 from datasets_app.importing.forms import ImportForm, forget
 from datasets_app.importing.order import KIND, KINDS, start, start_looked_at
@@ -68,8 +69,18 @@ def one(request: HttpRequest, pk: int) -> HttpResponse:
         if run.is_finished:
             response["HX-Refresh"] = "true"
         return response
+    context["listed"] = run.result.get("tally", {}).get("listed", 0)
     context["problems"] = ImportProblem.objects.filter(run=run).order_by("pk")[:PROBLEMS_SHOWN]
     return render(request, "datasets_app/import.html", context)
+
+
+@requires("import_data")
+@require_safe
+def left_out(request: HttpRequest, pk: int) -> StreamingHttpResponse:
+    """Every file and row that was left out, as far as they are listed."""
+    run = get_object_or_404(Run, kind=KIND, pk=pk)
+    problems = ImportProblem.objects.filter(run=run).order_by("pk").values_list("where", "problem")
+    return as_csv_stream(f"adproof-import-{run.pk}-left-out", ["where", "why"], problems.iterator(chunk_size=2000))
 
 
 @requires("import_data")
