@@ -94,6 +94,8 @@ def _is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return _is_public(str(inner))
+        if ip.is_site_local:  # given up long ago, and still routed inside of some networks
+            return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
