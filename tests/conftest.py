@@ -1,11 +1,27 @@
 """People and rows that many tests need. Alice labels, Rita reviews, Max manages data, Mia trains, Olga operates."""
 
+import sys
+
 import pytest
 from django.test import TransactionTestCase
 
 from tests.empty_tables import empty_tables
 
 TransactionTestCase._fixture_teardown = empty_tables
+
+
+def pytest_collection_finish(session):
+    if session.config.option.collectonly:
+        return
+    if any(item.path.name == "test_labelstudio_server.py" for item in session.items):
+        from tests import labelstudio_server
+
+        labelstudio_server.begin()
+
+
+def pytest_sessionfinish():
+    if beside := sys.modules.get("tests.labelstudio_server"):
+        beside.end()
 
 
 @pytest.fixture

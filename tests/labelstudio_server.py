@@ -7,15 +7,18 @@ import http.cookiejar
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,56 +34,122 @@ LEAD, PASSWORD, TOKEN = "lead@example.com", "a-long-password", "0123456789abcdef
 START_S = 600  # all its migrations; 30 to 45 s on two free cores
 
 
-def need_environments() -> None:
-    """Both environments, made if they are not there. Skips where that can't be done; fails in CI."""
-    making = subprocess.run(
-        ["make", "-j2", "bridge", "labelstudio-server", f"PYTHON={getattr(sys, '_base_executable', sys.executable)}"],
-        cwd=ROOT, env={**os.environ, "PIP_RETRIES": "1"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if making.returncode == 0:
-        return
-    said = (making.stderr.strip() or making.stdout.strip()).splitlines()
-    message = f"Label Studio can't be installed here: {next((line for line in said if 'ERROR' in line), said[-1])}"
-    if os.environ.get("ADPROOF_CI"):
-        pytest.fail(message)
-    pytest.skip(message)
-
-
 @dataclass
 class Server:
     address: str
     token: str = TOKEN  # the lead's, who made the organisation
 
 
-@contextmanager
-def label_studio(folder: Path):
-    """A server of its own with nothing in it but its lead, on a free port of this machine."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = folder / "label-studio.log"
-    # Not our own environment: it would read DEBUG, DATABASE_URL and the like as meant for itself.
-    own = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
-    quiet = {"SENTRY_DSN": "", "FRONTEND_SENTRY_DSN": "", "COLLECT_ANALYTICS": "False", "LATEST_VERSION_CHECK": "False"}
-    with open(log, "wb") as file:
-        process = subprocess.Popen(
+class Preparation(threading.Thread):
+    """Makes both environments, if they are not there, and starts a server with nothing in it but its lead.
+
+    That takes minutes, in which other tests can run: conftest.py begins it as soon as it is known that these are wanted.
+    """
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self._folder = tempfile.TemporaryDirectory(prefix="adproof-label-studio-", ignore_cleanup_errors=True)
+        self._process: subprocess.Popen | None = None  # the one at work now
+        self._is_over = False
+        self._said, self._error, self._server = "", None, None
+
+    def run(self):
+        try:
+            self._said = self._make()
+            if not self._said:
+                self._server = self._start_server()
+        except Exception as error:  # noqa: BLE001 - the test that waits for this fails with it
+            self._error = error
+
+    def server(self) -> Server:
+        """Waits until it is up. Skips where it can't be installed; fails in CI."""
+        self.join()
+        if self._error:
+            raise self._error
+        if self._server:
+            return self._server
+        message = f"Label Studio can't be installed here: {self._said}"
+        if os.environ.get("ADPROOF_CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+
+    def end(self) -> None:
+        """The tests are over, or were stopped: whatever goes on here ends."""
+        self._is_over = True
+        while True:
+            _end(self._process)
+            self.join(0.1)
+            if not self.is_alive():
+                break
+        _end(self._process)
+        self._folder.cleanup()
+
+    def _make(self) -> str:
+        """Why it can't be installed; empty if it is."""
+        making = self._launch(
+            ["make", "-j2", "bridge", "labelstudio-server", f"PYTHON={getattr(sys, '_base_executable', sys.executable)}"],
+            "make.log", cwd=ROOT, env={**os.environ, "PIP_RETRIES": "1"},
+        )  # fmt: skip
+        if making.wait() == 0:
+            return ""
+        said = self._log("make.log").read_text(errors="replace").strip().splitlines() or ["make said nothing"]
+        return next((line for line in said if "ERROR" in line), said[-1])
+
+    def _start_server(self) -> Server:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        folder = self._folder.name
+        # Not our own environment: it would read DEBUG, DATABASE_URL and the like as meant for itself.
+        own = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
+        quiet = {"SENTRY_DSN": "", "FRONTEND_SENTRY_DSN": "", "COLLECT_ANALYTICS": "False", "LATEST_VERSION_CHECK": "False"}
+        process = self._launch(
             [
                 str(LABEL_STUDIO), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port),
-                "--data-dir", str(folder), "--username", LEAD, "--password", PASSWORD, "--user-token", TOKEN,
+                "--data-dir", folder, "--username", LEAD, "--password", PASSWORD, "--user-token", TOKEN,
                 "--enable-legacy-api-token", "--log-level", "ERROR",
             ],
-            env={**own, **quiet, "HOME": str(folder)}, cwd=folder, stdout=file, stderr=file,
+            "label-studio.log", cwd=folder, env={**own, **quiet, "HOME": folder},
         )  # fmt: skip
-    try:
-        _wait_until_up(f"http://127.0.0.1:{port}", process, log)
-        yield Server(f"http://127.0.0.1:{port}")
-    finally:
-        process.terminate()
-        try:
+        _wait_until_up(f"http://127.0.0.1:{port}", process, self._log("label-studio.log"))
+        return Server(f"http://127.0.0.1:{port}")
+
+    def _launch(self, command: list[str], log: str, **options: Any) -> subprocess.Popen:
+        assert not self._is_over, "the tests are over"
+        with open(self._log(log), "wb") as file:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, **options
+            )
+        return self._process
+
+    def _log(self, name: str) -> Path:
+        return Path(self._folder.name) / name
+
+
+def _end(process: subprocess.Popen | None) -> None:
+    """It and what it has started."""
+    if process is None or process.poll() is not None:
+        return
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, sign)
             process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            return
+
+
+_preparation: list[Preparation] = []  # at most one
+
+
+def begin() -> Preparation:
+    if not _preparation:
+        _preparation.append(Preparation())
+        _preparation[0].start()
+    return _preparation[0]
+
+
+def end() -> None:
+    while _preparation:
+        _preparation.pop().end()
 
 
 def _wait_until_up(address: str, process: subprocess.Popen, log: Path) -> None:

@@ -12,17 +12,16 @@ from annotation.actions import Pick, add_tasks
 from annotation.answers import Answer, save_annotations
 from annotation.models import Annotation, Project, Slot, Task
 from tests import build
-from tests.labelstudio_server import LEAD, Bridge, Person, at_the_shell, label_studio, need_environments
+from tests.labelstudio_server import LEAD, Bridge, Person, at_the_shell, begin, end
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True), pytest.mark.timeout(1200)]
 AVAILABLE, SIZE, SHAPE = TITLES[Label.AVAILABLE], TITLES[Label.SIZE_MISMATCH], TITLES[Label.SHAPE_HALLUCINATION]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    need_environments()
-    with label_studio(tmp_path_factory.mktemp("label-studio")) as running:
-        yield running
+def server():
+    yield begin().server()
+    end()
 
 
 @pytest.fixture(scope="module")
