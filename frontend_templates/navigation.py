@@ -21,7 +21,8 @@ SECTIONS: list[tuple[Place, list[Place]]] = [
     (
         Place("Products", "products", "see_candidates"),
         [
-            Place("Products", "products", "see_candidates", ("product", "product_import")),
+            Place("Products", "products", "see_candidates", ("product", "product_import", "product_edit")),
+            Place("Cut-outs", "cut_outs", "edit_products", ("cut_out",)),
             Place("Prompts", "prompts", "see_candidates", ("prompt", "prompt_create")),
             Place("Generators", "generators", "see_candidates", ("generator",)),
         ],

@@ -40,15 +40,16 @@ def import_product_files(
     files: Iterable[tuple[str, bytes]], *, values: dict[str, Any] | None = None, user: Any = None
 ) -> ImportReport:
     """One product per picture. Bad files are listed in the report; the good ones are stored."""
-    return _store(from_pictures(files, values), user)
+    return store_products(from_pictures(files, values), user)
 
 
 def import_products_csv(data: bytes, pictures: Any, *, user: Any = None) -> ImportReport:
     """One product per row of a CSV. Raises BadImport when the CSV as a whole can't be read."""
-    return _store(from_csv(data, pictures), user)
+    return store_products(from_csv(data, pictures), user)
 
 
-def _store(items: Iterable[ProductFile | Problem], user: Any) -> ImportReport:
+def store_products(items: Iterable[ProductFile | Problem], user: Any) -> ImportReport:
+    """Store what has alpha, and start a run that cuts out the rest."""
     report = ImportReport()
     waiting: list[dict[str, Any]] = []
     for item in items:
@@ -57,7 +58,8 @@ def _store(items: Iterable[ProductFile | Problem], user: Any) -> ImportReport:
         elif item.has_alpha:
             state = save_product(item)
             if state == "held":
-                report.problems.append(Problem(item.where, PICTURE_IN_USE))
+                why = picture_in_use(Product.objects.get(sku=item.sku)) or PICTURE_IN_USE
+                report.problems.append(Problem(item.where, why))
             else:
                 getattr(report, state).append(item.sku)
         else:
@@ -90,13 +92,28 @@ class Cut:
 
 
 PICTURE_IN_USE = "candidates were drawn from the picture it has: give the new picture a SKU of its own."
+BEING_DRAWN = (
+    "candidates are being drawn: another picture now would be of something else. Wait until the runs have ended."
+)
+
+
+def picture_in_use(product: Product) -> str:
+    """Why this product's picture can't be replaced, as a sentence; empty: it can.
+
+    Ask with the row locked. What waits for a look is in no plan, so no run can be about to draw it.
+    """
+    if product.candidates.exists():
+        return PICTURE_IN_USE
+    if product.is_drawable and Run.objects.unfinished().filter(kind="generate").exists():
+        return BEING_DRAWN
+    return ""
 
 
 def save_product(item: ProductFile, *, cut_out_by_model: bool = False, cut: Cut | None = None) -> str:
     """Create or update the product of this SKU; returns "created", "updated", "unchanged" or "held".
 
-    "held": candidates were drawn from its picture, so that one stays (they would be of something else); the rest is
-    updated.
+    "held": candidates were drawn from its picture, or are being, so that one stays (they would be of something else);
+    the rest is updated.
     """
     values = {
         "title": item.title, "image_sha256": blobs().put(item.picture), "width_px": item.width_px,
@@ -109,7 +126,7 @@ def save_product(item: ProductFile, *, cut_out_by_model: bool = False, cut: Cut 
             for name in ("image_sha256", "is_cut_out_by_model"):
                 values[name] = getattr(existing, name)
         is_new = existing is None or existing.image_sha256 != values["image_sha256"]
-        is_held = existing is not None and is_new and existing.candidates.exists()
+        is_held = existing is not None and is_new and bool(picture_in_use(existing))
         if is_held:
             for name in ("image_sha256", "width_px", "height_px", "is_cut_out_by_model"):
                 del values[name]
@@ -279,6 +296,12 @@ def key_of(product: Product, prompt: Prompt, generator: Generator, seed: int, ab
 def flag_unsuitable(product: Product, reason: str) -> None:
     """The source picture is at fault: its candidates leave the queue of tasks and every later dataset version."""
     product.unsuitable, product.unsuitable_reason = True, reason[:300]
+    product.save(update_fields=["unsuitable", "unsuitable_reason"])
+
+
+def unflag(product: Product) -> None:
+    """Its picture is good after all: its candidates are back in the queue and in later versions."""
+    product.unsuitable, product.unsuitable_reason = False, ""
     product.save(update_fields=["unsuitable", "unsuitable_reason"])
 
 

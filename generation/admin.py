@@ -6,7 +6,16 @@ from django.utils.html import format_html
 
 from accounts.staff_admin import StaffAdmin
 from generation.actions import put_in_use
-from generation.models import Candidate, Generator, ImportProblem, Product, Prompt
+from generation.models import (
+    Candidate,
+    CategoryDefaults,
+    Generator,
+    ImportProblem,
+    Product,
+    Prompt,
+    PromptText,
+    VariableList,
+)
 
 
 def picture(sha256: str) -> str:
@@ -20,22 +29,63 @@ def picture(sha256: str) -> str:
 class ProductAdmin(StaffAdmin):
     see, change = "see_candidates", "edit_products"
     list_display = ["id", "shown", "sku", "title", "category", "source", "unsuitable", "created_at"]
-    list_filter = ["unsuitable", "is_cut_out_by_model"]
+    list_filter = ["unsuitable", "is_waiting", "is_cut_out_by_model"]
     search_fields = ["=id", "sku", "title"]
+    actions = ["take_flag_back"]
+    fields = [
+        "sku", "title", "description", "category", "source", "license", "size_cm", "unsuitable", "unsuitable_reason",
+        "image_sha256", "width_px", "height_px", "is_cut_out_by_model", "is_waiting", "accepted_by", "accepted_at", "created_at",
+    ]  # fmt: skip
     # The picture is what candidates were drawn from: a new one is a new product.
-    readonly_fields = ["sku", "image_sha256", "width_px", "height_px", "is_cut_out_by_model", "created_at"]
+    readonly_fields = [
+        "sku", "image_sha256", "width_px", "height_px", "is_cut_out_by_model", "is_waiting", "accepted_by", "accepted_at",
+        "created_at",
+    ]  # fmt: skip
 
     @admin.display(description="Picture")
     def shown(self, product: Product) -> str:
         return picture(product.image_sha256)
 
+    @admin.action(description="Take the flag “unsuitable” back", permissions=["change"])
+    def take_flag_back(self, request: HttpRequest, chosen: QuerySet[Product]) -> None:
+        count = chosen.update(unsuitable=False, unsuitable_reason="")
+        self.message_user(request, f"{count} products may be drawn again.")
+
 
 @admin.register(Prompt)
 class PromptAdmin(StaffAdmin):
-    see, add, change = "see_candidates", "generate", "generate"
+    """Written on its page: there variables are checked and what it said before is kept."""
+
+    see = "see_candidates"
     list_display = ["id", "name", "text", "image_scale", "categories", "is_active"]
     list_filter = ["is_active"]
     search_fields = ["name", "text"]
+
+
+@admin.register(VariableList)
+class VariableListAdmin(StaffAdmin):
+    """Made and changed on its page, which checks the prompts that use it."""
+
+    see = "see_candidates"
+    list_display = ["id", "name", "values"]
+    search_fields = ["name"]
+
+
+@admin.register(CategoryDefaults)
+class CategoryDefaultsAdmin(StaffAdmin):
+    see, add, change, delete = "see_candidates", "generate", "generate", "generate"
+    list_display = ["id", "category", "image_scale", "negative_text"]
+    search_fields = ["category"]
+    autocomplete_fields = ["prompts"]
+
+
+@admin.register(PromptText)
+class PromptTextAdmin(StaffAdmin):
+    """What prompts said before they were changed."""
+
+    see = "see_candidates"
+    list_display = ["id", "prompt", "text", "until", "changed_by"]
+    list_select_related = ["prompt", "changed_by"]
 
 
 @admin.register(Generator)

@@ -22,6 +22,9 @@ class ProductQuerySet(models.QuerySet):
     def suitable(self) -> ProductQuerySet:
         return self.filter(unsuitable=False)
 
+    def flagged(self) -> ProductQuerySet:
+        return self.filter(unsuitable=True)
+
     def waiting(self) -> ProductQuerySet:
         """Cut out by U2-Net, and nobody has looked at the cut-out yet."""
         return self.filter(is_waiting=True, unsuitable=False)

@@ -27,6 +27,9 @@ from generation.models import Candidate, CandidateQuerySet, Generator, Product, 
 PAGE_SIZE = 40
 # So many are ticked when the drawing form opens.
 MANY_PROMPTS = 8
+PRODUCT_STATES = [
+    ("", "Any"), ("drawable", "May be drawn"), ("waiting", "Waiting for a look"), ("unsuitable", "Unsuitable"),
+]  # fmt: skip
 
 
 def with_labels(rows: CandidateQuerySet) -> CandidateQuerySet:
@@ -50,8 +53,12 @@ def products(request: HttpRequest) -> HttpResponse:
         rows = rows.filter(Q(title__icontains=query) | Q(sku__icontains=query) | Q(description__icontains=query))
     if category:
         rows = rows.filter(category=category)
+    state = request.GET.get("state", "")
+    rows = {"waiting": rows.waiting, "unsuitable": rows.flagged, "drawable": rows.drawable}.get(state, rows.all)()
     context = {
         "page": newest_first(request, rows, PAGE_SIZE),
+        "state": state,
+        "states": PRODUCT_STATES,
         "q": query,
         "category": category,
         "categories": categories(),
@@ -62,7 +69,7 @@ def products(request: HttpRequest) -> HttpResponse:
 @requires("see_candidates")
 @require_safe
 def product(request: HttpRequest, pk: int) -> HttpResponse:
-    product = get_object_or_404(Product, pk=pk)
+    product = get_object_or_404(Product.objects.select_related("accepted_by"), pk=pk)
     page = newest_first(request, with_labels(product.candidates.all()), PAGE_SIZE)
     context = {"product": product, "page": page, "form": UnsuitableForm()}
     if request.htmx:
@@ -78,6 +85,8 @@ def product_unsuitable(request: HttpRequest, pk: int) -> HttpResponse:
     if form.is_valid():
         actions.flag_unsuitable(product, form.cleaned_data["reason"])
         messages.success(request, "Flagged. Its candidates leave the queue and every later dataset version.")
+        if request.POST.get("next") == "cut-outs":
+            return redirect(f"{reverse('cut_outs')}?after={pk}")
     else:
         messages.error(request, " ".join(form.errors["reason"]))
     return redirect("product", pk)

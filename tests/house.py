@@ -81,6 +81,7 @@ class House:
             "thumbnails/": 96,
             "thumbnails/<int:px>/": self.candidate.image_sha256,
             "products/": self.product.pk,
+            "api/v1/products/": self.product.pk,
             "prompts/": build.prompt().pk,
             "generators/": build.generator().pk,
             "candidates/": self.candidate.pk,

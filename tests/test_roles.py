@@ -1,5 +1,6 @@
 """Who may do what, for every address there is: role x endpoint x method. A new endpoint needs a row here."""
 
+import base64
 import copy
 
 import pytest
@@ -8,6 +9,7 @@ from django.test import Client
 from rest_framework.authtoken.models import Token
 
 from accounts.roles import ABILITIES, may
+from tests import build
 from tests.house import House, endpoints
 
 # name, the ability that guards it, its methods. A method may need more (POST:manage_tasks). "own=alice": the rows
@@ -26,6 +28,14 @@ products              see_candidates   GET
 product               see_candidates   GET
 product_import        edit_products    GET POST
 product_unsuitable    edit_products    POST
+product_fit           edit_products    POST
+product_edit          edit_products    GET POST
+products_bulk         edit_products    POST
+cut_outs              edit_products    GET
+cut_out               edit_products    GET
+cut_out_original      edit_products    GET
+cut_out_accept        edit_products    POST
+cut_out_redo          edit_products    POST
 prompts               see_candidates   GET
 prompt                generate         GET POST
 prompt_create         generate         GET POST
@@ -126,6 +136,9 @@ run_log               see_runs         GET
 run_metrics           see_runs         GET
 run_stop              see_runs         POST own=olga
 run_resume            see_runs         POST own=olga
+api-products          see_candidates   GET POST:edit_products
+api-product           see_candidates   GET PATCH:edit_products
+api-product-flag      edit_products    POST
 desk-projects         label            GET
 desk-lease            label            POST
 desk-annotations      label            POST
@@ -210,6 +223,9 @@ def bodies(house):
     return {
         "login": {"username": "alice", "password": "a-long-password"},
         "product_unsuitable": {"reason": "cut off"},
+        "api-products": {"sku": "mug-7", "title": "Mug", "picture": base64.b64encode(build.png(build.cut_out())).decode()},
+        "api-product": {"category": "mugs"},
+        "api-product-flag": {"unsuitable": True, "reason": "cut off"},
         "project_pause": {"pause": "1"},
         "guidelines_edit": {"text": "Look twice.", "based_on": "1"},
         "guidelines_restore": {"based_on": "1"},
@@ -252,7 +268,7 @@ def bodies(house):
 
 # Forms that a bare press does not satisfy, and files that are not there: they say so.
 SAYS_WHY = {
-    "login", "product_import", "prompt", "prompt_create", "generate", "project", "project_create", "team", "team_create", "gold_upload",
+    "login", "product_import", "product_edit", "cut_out_redo", "prompt", "prompt_create", "generate", "project", "project_create", "team", "team_create", "gold_upload",
     "project_pairs", "datasets", "training_start", "rounds", "grid-new", "dataset_download", "demo_login",
 }  # fmt: skip
 

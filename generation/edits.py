@@ -1,0 +1,51 @@
+"""Two people, one row: whoever saves second sees what the first changed, and decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.core import signing
+from django.db import models
+
+_SALT = "generation.edits"
+
+
+@dataclass(frozen=True)
+class Change:
+    title: str
+    was: str
+    now: str
+
+
+def seen(row: models.Model, fields: Sequence[str]) -> str:
+    """What the form was filled with, signed; it goes with the form and comes back."""
+    return signing.dumps({name: getattr(row, name) for name in fields}, salt=_SALT, compress=True)
+
+
+def changed_since(row: models.Model, fields: Sequence[str], token: str) -> list[Change]:
+    """What another has changed since the form was opened. `row`: as it is now, locked."""
+    if not token:
+        return []
+    try:
+        before: dict[str, Any] = signing.loads(token, salt=_SALT)
+    except signing.BadSignature:
+        return []
+    return [
+        Change(_title(row, name), shown(before[name]), shown(getattr(row, name)))
+        for name in fields
+        if name in before and before[name] != getattr(row, name)
+    ]
+
+
+def _title(row: models.Model, name: str) -> str:
+    return str(row._meta.get_field(name).verbose_name).capitalize()
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)

@@ -1,0 +1,9 @@
+from django.urls import path
+
+from generation import product_api
+
+urlpatterns = [
+    path("", product_api.products, name="api-products"),
+    path("<int:pk>", product_api.product, name="api-product"),
+    path("<int:pk>/flag", product_api.flag, name="api-product-flag"),
+]

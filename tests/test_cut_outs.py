@@ -1,0 +1,186 @@
+"""A cut-out made by a model waits until a person accepts it, or cuts it out anew; candidates stay true to their picture."""
+
+import io
+
+import numpy as np
+import pytest
+from django.urls import reverse
+from PIL import Image
+
+from adproof.perception import masks
+from adproof.perception.pictures import open_picture, picture_to_png
+from generation import actions
+from generation.blobs import blobs
+from generation.importing import ProductFile
+from generation.models import Product
+from runs.models import Run
+from tests import build
+from tests.cut_out_rows import H, W, confidence, photo, waiting
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def max_(client, people):
+    client.force_login(people["max"])
+    return client
+
+
+def alpha_of(product):
+    product.refresh_from_db()
+    return open_picture(blobs().get(product.image_sha256))[..., 3].astype(int)
+
+
+def redo(client, product, **values):
+    data = {"seen": product.image_sha256, "base": "current", "threshold": "50", "softness": "40", "then": "look", **values}
+    return client.post(reverse("cut_out_redo", args=[product.pk]), data)
+
+
+def png(array, name="mask.png"):
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    file.seek(0)
+    file.name = name
+    return file
+
+
+def strokes():
+    """The brush restored a bar at the top and erased one at the left; nothing else is touched."""
+    layer = np.zeros((H // 2, W // 2, 4), np.uint8)
+    layer[:5, :] = (0, 255, 0, 255)
+    layer[20:30, 5:15] = (255, 0, 0, 255)
+    return png(layer, "strokes.png")
+
+
+class TestWaiting:
+    def test_what_waits_is_not_drawn_and_the_pages_say_so(self, max_):
+        jug = waiting()
+        assert not Product.objects.drawable().exists() and jug.cut_settings == {"by": "model"}
+        with pytest.raises(actions.CannotStart, match="whose cut-out is accepted"):
+            actions.start_generation(products=[jug], prompts=[build.prompt()], generator=build.generator())
+        for page in ("products", "generate"):
+            html = max_.get(reverse(page)).content.decode()
+            assert ">1</strong> product is not drawn" in html and reverse("cut_outs") in html
+
+    def test_accepting_goes_to_the_next_and_says_who_and_when(self, max_, people):
+        first, second = waiting("a"), waiting("b")
+        assert max_.get(reverse("cut_outs")).url == reverse("cut_out", args=[first.pk])
+        response = max_.post(reverse("cut_out_accept", args=[first.pk]), {"seen": first.image_sha256}, follow=True)
+        assert response.redirect_chain[-1][0] == reverse("cut_out", args=[second.pk])
+        first.refresh_from_db()
+        assert first.is_drawable and first.accepted_by == people["max"] and first.accepted_at
+        assert "accepted by max" in max_.get(reverse("product", args=[first.pk])).content.decode()
+        response = max_.get(f"{reverse('cut_outs')}?after={second.pk}")
+        assert response.url == reverse("cut_out", args=[second.pk]), "the last one comes back until it is accepted"
+        max_.post(reverse("cut_out_accept", args=[second.pk]), {"seen": second.image_sha256})
+        assert b"Nothing waits for a look" in max_.get(reverse("cut_outs")).content
+
+    def test_what_another_cut_anew_is_not_accepted_unseen(self, max_):
+        jug = waiting()
+        seen = jug.image_sha256
+        redo(max_, jug, base="confidence", threshold="20")
+        max_.post(reverse("cut_out_accept", args=[jug.pk]), {"seen": seen})
+        jug.refresh_from_db()
+        assert jug.is_waiting
+
+    def test_nothing_to_cut_flags_it_and_goes_on(self, max_):
+        first, second = waiting("a"), waiting("b")
+        url = reverse("product_unsuitable", args=[first.pk])
+        response = max_.post(url, {"reason": "two things in one picture", "next": "cut-outs"}, follow=True)
+        assert response.redirect_chain[-1][0] == reverse("cut_out", args=[second.pk])
+        assert list(Product.objects.waiting()) == [second]
+
+
+class TestRedo:
+    def test_a_lower_threshold_takes_in_what_the_net_was_less_sure_of(self, max_):
+        jug = waiting()
+        before = alpha_of(jug)
+        redo(max_, jug, base="confidence", threshold="15", softness="10")
+        after = alpha_of(jug)
+        assert before[45, 80] == 0 and after[45, 80] == 255
+        expected = masks.alpha_of(confidence(), W, H, threshold=0.15, softness=0.1)
+        assert np.abs(after - expected).max() <= 1, "kept in 16 bits: as good as the net's own map"
+        assert jug.is_waiting and jug.cut_settings == {"by": "model", "threshold": 0.15, "softness": 0.1}
+
+    def test_the_brush_changes_what_it_touched_and_nothing_else_and_no_colour(self, max_):
+        jug = waiting()
+        before = alpha_of(jug)
+        redo(max_, jug, strokes=strokes(), then="accept")
+        after = alpha_of(jug)
+        assert (after[:8] == 255).all() and (after[44:56, 14:26] == 0).all()
+        assert (after[12:36] == before[12:36]).all() and (after[:, 34:][12:] == before[:, 34:][12:]).all()
+        assert (open_picture(blobs().get(jug.image_sha256))[..., :3] == photo()).all()
+        assert jug.is_drawable and jug.cut_settings["by"] == "hand"
+
+    @pytest.mark.parametrize("kind", ["grey", "alpha", "half the size"])
+    def test_an_uploaded_mask_counts_as_it_is(self, max_, kind):
+        jug, kept = waiting(), np.zeros((H, W), np.uint8)
+        kept[10:80, 30:90] = 255
+        mask = {"grey": kept, "alpha": np.dstack([photo(), kept]), "half the size": kept[::2, ::2]}[kind]
+        redo(max_, jug, base="mask", mask=png(mask))
+        assert np.abs(alpha_of(jug) - kept)[14:76, 34:86].max() == 0 and alpha_of(jug)[:6].max() == 0
+
+    @pytest.mark.parametrize(
+        ("values", "sentence"),
+        [
+            ({"base": "mask", "mask": lambda: png(np.zeros((50, 50), np.uint8))}, "This mask is 50 x 50 pixels and the picture 120 x 90"),
+            ({"base": "mask", "mask": lambda: png(np.zeros((H, W), np.uint8))}, "No object found"),
+            ({"base": "mask", "mask": lambda: io.BytesIO(b"%PDF-1.4 no picture")}, "The mask can&#x27;t be read. This file is a PDF"),
+            ({"base": "mask"}, "Choose the file of the mask first"),
+            ({"seen": "0" * 64, "base": "confidence", "threshold": "20"}, "Somebody else has cut this product out anew"),
+            ({"threshold": "500", "base": "confidence"}, "something of the form was missing"),
+        ],
+    )  # fmt: skip
+    def test_what_cannot_be_done_is_said_and_changes_nothing(self, max_, values, sentence):
+        jug = waiting()
+        response = redo(max_, jug, **{name: value() if callable(value) else value for name, value in values.items()})
+        assert response.status_code == 422 and sentence in response.content.decode()
+        before = jug.image_sha256
+        jug.refresh_from_db()
+        assert jug.image_sha256 == before and jug.is_waiting
+
+    def test_a_picture_that_candidates_were_drawn_from_stays(self, max_):
+        jug = waiting()
+        build.candidate(1, of=jug)
+        response = redo(max_, jug, base="confidence", threshold="20")
+        assert response.status_code == 422 and "candidates were drawn from the picture it has" in response.content.decode()
+
+    def test_a_cut_out_from_before_originals_were_kept_can_be_corrected_too(self, max_):
+        jug = waiting()
+        Product.objects.filter(pk=jug.pk).update(original_sha256="", confidence_sha256="")
+        jug.refresh_from_db()
+        shown = max_.get(reverse("cut_out_original", args=[jug.pk]))
+        assert (open_picture(shown.content) == photo()).all()
+        redo(max_, jug, strokes=strokes())
+        assert (alpha_of(jug)[:8] == 255).all() and open_picture(blobs().get(jug.original_sha256)).shape[2] == 3
+
+
+class TestImportsAndHistory:
+    def file(self, colours, sku="jug"):
+        picture = picture_to_png(np.dstack([colours, masks.alpha_of(confidence(), W, H)]))
+        return ProductFile(f"{sku}.png", sku, "Jug", picture, True, W, H, {})
+
+    def test_the_same_picture_imported_again_keeps_what_a_person_made_of_it(self, max_):
+        jug = waiting()
+        redo(max_, jug, base="confidence", threshold="20", then="accept")
+        jug.refresh_from_db()
+        made = jug.image_sha256
+        again = actions.Cut(jug.original_sha256, jug.confidence_sha256)
+        actions.save_product(self.file(photo()), cut_out_by_model=True, cut=again)
+        jug.refresh_from_db()
+        assert (jug.image_sha256, jug.is_waiting, jug.title) == (made, False, "Jug")
+
+    def test_an_import_never_changes_a_picture_that_candidates_were_drawn_from(self):
+        jug = waiting()
+        build.candidate(1, of=jug)
+        report = actions.store_products([self.file(255 - photo())], None)
+        assert "give the new picture a SKU of its own" in str(report.problems[0])
+        before = jug.image_sha256
+        jug.refresh_from_db()
+        assert jug.image_sha256 == before and jug.title == "Jug", "the rest of the row is updated"
+
+    def test_nor_while_a_run_may_be_drawing_it(self):
+        lamp = build.product(1)
+        Run.objects.create(kind="generate", title="Draw", state="waiting")
+        report = actions.store_products([self.file(photo(), sku=lamp.sku)], None)
+        assert "candidates are being drawn" in str(report.problems[0])
