@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from adproof.aggregation.agreement import Alpha, alpha_of_patterns
 from adproof.aggregation.bradley_terry import FIRST, SECOND, TIE, Strengths, fit_counts, grouped_error, leave_one_out
+from adproof.aggregation.intervals import wilson
 from annotation.models import PairSlot, Project
 from generation.models import Generator, Prompt
 
@@ -261,16 +262,6 @@ class Sides:
     def is_biased(self) -> bool:
         low, high = self.interval
         return not low <= 0.5 <= high
-
-
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927); all there is when nothing was counted."""
-    if not n:
-        return 0.0, 1.0
-    share, z2 = hits / n, Z**2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z * np.sqrt(share * (1 - share) / n + z2 / (4 * n**2)) / (1 + z2 / n)
-    return float(max(0.0, middle - half)), float(min(1.0, middle + half))
 
 
 def sides(project: Project) -> Sides:

@@ -11,7 +11,7 @@ from django.db.models import F, QuerySet
 from adproof.labels import TITLES
 from generation.actions import MAX_ATTEMPTS
 from generation.figures import categories
-from generation.models import MAX_PROMPT_CHARS, CandidateQuerySet, Generator, Product, Prompt
+from generation.models import CandidateQuerySet, Generator, Product, Prompt
 
 MAX_PICTURE_BYTES = 50 * 2**20
 MAX_ZIP_BYTES = 500 * 2**20
@@ -120,46 +120,6 @@ class UnsuitableForm(forms.Form):
         label="What is wrong with its own picture?",
         error_messages={"required": "Say what is wrong with the picture."},
     )
-
-
-class PromptForm(forms.ModelForm):
-    # A longer text must come back whole with a sentence: a maxlength attribute would cut a paste without a word.
-    text = forms.CharField(
-        label="Scene",
-        max_length=MAX_PROMPT_CHARS,
-        widget=forms.Textarea(attrs={"rows": 4}),
-        help_text="What stands around the product: the surface, the wall, the light.",
-    )
-    negative_text = forms.CharField(
-        label="What must not appear",
-        max_length=MAX_PROMPT_CHARS,
-        required=False,
-        widget=forms.Textarea(attrs={"rows": 2}),
-    )
-
-    class Meta:
-        model = Prompt
-        fields = ["name", "text", "negative_text", "image_scale", "categories", "is_active"]
-        labels = {"image_scale": "Size of the product", "is_active": "Offer it when drawing"}
-        help_texts = {
-            "image_scale": "Its longest side as a share of the picture, 0.1 to 0.95.",
-            "categories": "Only for products of these categories, separated by commas; empty: for all.",
-        }
-        widgets = {"image_scale": forms.NumberInput(attrs={"step": "0.01", "min": "0.1", "max": "0.95"})}
-        error_messages = {"name": {"unique": "There is a prompt of this name already: choose another."}}
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for name in ("text", "negative_text"):
-            field = self.fields[name]
-            field.widget.attrs = {"rows": field.widget.attrs["rows"], "data-most": str(MAX_PROMPT_CHARS)}
-            field.error_messages["required"] = "Write what the scene shows."
-            for validator in field.validators:
-                if getattr(validator, "code", "") == "max_length":
-                    validator.message = (
-                        "This text has %(show_value)s characters; %(limit_value)s is the most. "
-                        "Shorten it: generators read only the first 75 words or so."
-                    )
 
 
 class CandidateFilter(forms.Form):

@@ -83,12 +83,12 @@ class ProductIn(ProductEdit):
     )
 
 
-class FlagIn(Strict):
+class ProductFlagIn(Strict):
     unsuitable = serializers.BooleanField()
     reason = _text(300, allow_blank=True, default="", help_text="What is wrong with the picture; wanted for a flag.")
 
 
-class ProductOut(serializers.Serializer):
+class CatalogueProductOut(serializers.Serializer):
     id = serializers.IntegerField()
     sku = serializers.CharField()
     title = serializers.CharField()
@@ -96,7 +96,7 @@ class ProductOut(serializers.Serializer):
     category = serializers.CharField(allow_blank=True)
     license = serializers.CharField(allow_blank=True)
     size_cm = SizeField()
-    state = serializers.ChoiceField(choices=STATES, help_text="`waiting`: U2-Net cut it out, nobody has looked yet.")
+    standing = serializers.ChoiceField(choices=STATES, help_text="`waiting`: U2-Net cut it out, nobody has looked yet.")
     unsuitable_reason = serializers.CharField(allow_blank=True)
     image_sha256 = serializers.CharField()
     width_px = serializers.IntegerField()
@@ -104,20 +104,20 @@ class ProductOut(serializers.Serializer):
 
 
 class ProductsOut(serializers.Serializer):
-    products = ProductOut(many=True)
+    products = CatalogueProductOut(many=True)
     next_before = serializers.IntegerField(allow_null=True, help_text="Send it as `before` for the next page.")
 
 
 class MadeOut(serializers.Serializer):
-    state = serializers.ChoiceField(choices=["created", "updated", "unchanged", "cutting_out"])
-    product = ProductOut(allow_null=True, help_text="null while it is cut out.")
+    outcome = serializers.ChoiceField(choices=["created", "updated", "unchanged", "cutting_out"])
+    product = CatalogueProductOut(allow_null=True, help_text="null while it is cut out.")
     run = serializers.IntegerField(allow_null=True, help_text="The run that cuts it out.")
 
 
 def out(row: Product) -> dict[str, Any]:
-    names = [name for name in ProductOut().fields if name != "state"]
+    names = [name for name in CatalogueProductOut().fields if name != "standing"]
     state = "unsuitable" if row.unsuitable else "waiting" if row.is_waiting else "drawable"
-    return {**{name: getattr(row, name) for name in names}, "state": state}
+    return {**{name: getattr(row, name) for name in names}, "standing": state}
 
 
 class Which(Strict):
@@ -125,7 +125,7 @@ class Which(Strict):
     count = serializers.IntegerField(required=False, min_value=1, max_value=200, default=50)
     q = _text(200, help_text="In the SKU, title or description.")
     category = _text(80)
-    state = serializers.ChoiceField(required=False, choices=STATES)
+    standing = serializers.ChoiceField(required=False, choices=STATES)
 
 
 @extend_schema(
@@ -163,8 +163,8 @@ def products(request: Request) -> Response:
         rows = rows.filter(Q(title__icontains=text) | Q(sku__icontains=text) | Q(description__icontains=text))
     if "category" in which:
         rows = rows.filter(category=which["category"])
-    if "state" in which:
-        rows = {"drawable": rows.drawable, "waiting": rows.waiting, "unsuitable": rows.flagged}[which["state"]]()
+    if "standing" in which:
+        rows = {"drawable": rows.drawable, "waiting": rows.waiting, "unsuitable": rows.flagged}[which["standing"]]()
     found = list(rows[: which["count"] + 1])
     more = len(found) > which["count"]
     found = found[: which["count"]]
@@ -187,9 +187,9 @@ def _bring_in(request: Request) -> Response:
     if report.problems:
         raise ValidationError({"picture": [report.problems[0].text]})
     if report.cut_out_run:
-        return Response({"state": "cutting_out", "product": None, "run": report.cut_out_run.pk})
+        return Response({"outcome": "cutting_out", "product": None, "run": report.cut_out_run.pk})
     state = "created" if report.created else "updated" if report.updated else "unchanged"
-    return Response({"state": state, "product": out(Product.objects.get(sku=sku)), "run": None})
+    return Response({"outcome": state, "product": out(Product.objects.get(sku=sku)), "run": None})
 
 
 def _found(pk: int) -> Product:
@@ -199,9 +199,11 @@ def _found(pk: int) -> Product:
     return row
 
 
-@extend_schema(methods=["GET"], tags=["products"], summary="One product", responses=ProductOut, operation_id="product")
 @extend_schema(
-    methods=["PATCH"], tags=["products"], summary="Edit a product", request=ProductEdit, responses=ProductOut,
+    methods=["GET"], tags=["products"], summary="One product", responses=CatalogueProductOut, operation_id="product"
+)
+@extend_schema(
+    methods=["PATCH"], tags=["products"], summary="Edit a product", request=ProductEdit, responses=CatalogueProductOut,
     description="What is named is changed, the rest stays. Its picture stays: another picture is another product.",
     examples=[OpenApiExample("Its real size", value={"category": "Kitchen", "size_cm": [9, 9, 10]}, request_only=True)],
     operation_id="product_edit",
@@ -220,7 +222,8 @@ def product(request: Request, pk: int) -> Response:
 
 
 @extend_schema(
-    tags=["products"], summary="Flag a product as unsuitable, or take the flag back", request=FlagIn, responses=ProductOut,
+    tags=["products"], summary="Flag a product as unsuitable, or take the flag back", request=ProductFlagIn,
+    responses=CatalogueProductOut,
     description="A flag says that its own picture is at fault: its candidates leave the queue and every later version.",
     examples=[
         OpenApiExample("Flag it", value={"unsuitable": True, "reason": "A leg is cut off."}, request_only=True),
@@ -232,7 +235,7 @@ def product(request: Request, pk: int) -> Response:
 @permission_classes([MayEditProducts])
 def flag(request: Request, pk: int) -> Response:
     row = _found(pk)
-    asked = FlagIn(data=request.data)
+    asked = ProductFlagIn(data=request.data)
     asked.is_valid(raise_exception=True)
     if not asked.validated_data["unsuitable"]:
         actions.unflag(row)

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from generation import pictures, product_views, views
+from generation import pictures, product_views, prompt_views, views
 
 urlpatterns = [
     path("pictures/<str:sha256>", pictures.picture, name="picture"),
@@ -17,9 +17,19 @@ urlpatterns = [
     path("products/<int:pk>/cut-out/original/", product_views.cut_out_original, name="cut_out_original"),
     path("products/<int:pk>/cut-out/accept/", product_views.cut_out_accept, name="cut_out_accept"),
     path("products/<int:pk>/cut-out/redo/", product_views.cut_out_redo, name="cut_out_redo"),
-    path("prompts/", views.prompts, name="prompts"),
-    path("prompts/new/", views.prompt_edit, name="prompt_create"),
-    path("prompts/<int:pk>/", views.prompt_edit, name="prompt"),
+    path("prompts/", prompt_views.prompts, name="prompts"),
+    path("prompts/new/", prompt_views.prompt_edit, name="prompt_create"),
+    path("prompts/preview/", prompt_views.prompt_preview, name="prompt_preview"),
+    path("prompts/results/", prompt_views.results, name="prompt_results"),
+    path("prompts/results/table/", prompt_views.results_table, name="prompt_results_table"),
+    path("prompts/variables/", prompt_views.variables, name="variables"),
+    path("prompts/variables/new/", prompt_views.variable_edit, name="variable_create"),
+    path("prompts/variables/<int:pk>/", prompt_views.variable_edit, name="variable"),
+    path("prompts/variables/<int:pk>/delete/", prompt_views.variable_delete, name="variable_delete"),
+    path("prompts/categories/", prompt_views.category_defaults, name="category_defaults"),
+    path("prompts/<int:pk>/", prompt_views.prompt_edit, name="prompt"),
+    path("prompts/<int:pk>/copy/", prompt_views.prompt_copy, name="prompt_copy"),
+    path("prompts/<int:pk>/results/", prompt_views.result, name="prompt_result"),
     path("generators/", views.generators, name="generators"),
     path("generators/<int:pk>/use/", views.generator_use, name="generator_use"),
     path("candidates/", views.candidates, name="candidates"),

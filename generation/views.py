@@ -18,7 +18,6 @@ from generation.forms import (
     CsvForm,
     GenerateForm,
     PicturesForm,
-    PromptForm,
     UnsuitableForm,
 )
 from generation.importing import BadImport, Problem, ZipPictures
@@ -132,26 +131,6 @@ def import_sentence(report: actions.ImportReport) -> str:
     counts = [(len(report.created), "new"), (len(report.updated), "updated"), (len(report.unchanged), "already there")]
     said = ", ".join(f"{count:,} {word}" for count, word in counts if count)
     return f"Products: {said}." if said else "No product was stored."
-
-
-@requires("see_candidates")
-@require_safe
-def prompts(request: HttpRequest) -> HttpResponse:
-    return render(request, "generation/prompts.html", {"prompts": Prompt.objects.order_by("-is_active", "name")})
-
-
-@requires("generate")
-@require_http_methods(["GET", "HEAD", "POST"])
-def prompt_edit(request: HttpRequest, pk: int | None = None) -> HttpResponse:
-    prompt = get_object_or_404(Prompt, pk=pk) if pk is not None else None
-    form = PromptForm(request.POST if request.method == "POST" else None, instance=prompt)
-    if form.is_bound and form.is_valid():
-        form.save()
-        messages.success(request, f"“{form.cleaned_data['name']}” is saved.")
-        return redirect("prompts")
-    name = Prompt.objects.get(pk=pk).name if pk else ""
-    context = {"form": form, "name": name, "categories": categories()}
-    return render(request, "generation/prompt.html", context, status=422 if form.is_bound else 200)
 
 
 @requires("see_candidates")

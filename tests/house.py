@@ -83,6 +83,7 @@ class House:
             "products/": self.product.pk,
             "api/v1/products/": self.product.pk,
             "prompts/": build.prompt().pk,
+            "prompts/variables/": self.variable.pk,
             "generators/": build.generator().pk,
             "candidates/": self.candidate.pk,
             "projects/": self.project.pk,
@@ -143,7 +144,12 @@ class House:
         return "/" + re.sub(r"<(\w+:)?(\w+)>", value, endpoint.route)
 
     def _furnish(self):
+        from generation.models import CategoryDefaults, PromptText, VariableList
+
         people = self.people
+        self.variable = VariableList.objects.create(name="colour", values=["warm sand", "sage", WORDS])
+        PromptText.objects.create(prompt=build.prompt(), text=WORDS, image_scale=0.4, changed_by=people["olga"])
+        CategoryDefaults.objects.create(category="lamps", image_scale=0.4, negative_text="cables").prompts.add(build.prompt())
         self.project = Project.objects.create(
             name="First pictures", overlap=2, gold_percent=10, asks_details=True, guidelines="Look at the whole picture.",
         )  # fmt: skip

@@ -95,3 +95,30 @@ class TestCutOuts:
         page.click("text=Flag as unsuitable")
         page.wait_for_selector("text=2 products flagged")
         assert Product.objects.flagged().count() == 2
+
+
+class TestPromptEditor:
+    @pytest.mark.parametrize("page", SIZES, indirect=True, ids=["1440 light", "390 dark"])
+    def test_a_variable_is_put_in_by_a_press_and_its_words_are_seen_at_once(self, page):  # noqa: F811
+        from generation.models import Prompt, VariableList
+        from tests import build
+
+        build.product(1)
+        VariableList.objects.create(name="colour", values=["sand", "sage", "slate"])
+        go(page, "/prompts/new/")
+        page.fill("[name=name]", "Walls")
+        page.fill("[name=text]", "a  wall behind ")
+        page.evaluate("document.querySelector('[name=text]').setSelectionRange(2, 2)")
+        page.click("button[data-put=colour]")
+        page.wait_for_selector(".prompt-words >> text=/a (sand|sage|slate) wall behind/")
+        page.keyboard.press("End")
+        page.click("button[data-put=product]")
+        page.wait_for_selector(".prompt-words >> text=/wall behind Lamp 1/")
+        page.fill("[name=negative_text]", "{colr}")
+        page.wait_for_selector("text=There is no variable {colr}. Known: {category}, {colour}, {product}.")
+        page.fill("[name=negative_text]", "")
+        page.wait_for_selector(".prompt-words")
+        assert_good(page)
+        page.click("button:text-is('Save')")
+        page.wait_for_selector("text=“Walls” is saved.")
+        assert Prompt.objects.get().text == "a {colour} wall behind {product}"

@@ -39,6 +39,16 @@ cut_out_redo          edit_products    POST
 prompts               see_candidates   GET
 prompt                generate         GET POST
 prompt_create         generate         GET POST
+prompt_preview        generate         POST
+prompt_copy           generate         POST
+prompt_results        see_candidates   GET
+prompt_results_table  see_candidates   GET
+prompt_result         see_candidates   GET
+variables             see_candidates   GET
+variable              generate         GET POST
+variable_create       generate         GET POST
+variable_delete       generate         POST
+category_defaults     generate         GET POST
 generators            see_candidates   GET
 generator_use         promote          POST
 candidates            see_candidates   GET
@@ -268,7 +278,7 @@ def bodies(house):
 
 # Forms that a bare press does not satisfy, and files that are not there: they say so.
 SAYS_WHY = {
-    "login", "product_import", "product_edit", "cut_out_redo", "prompt", "prompt_create", "generate", "project", "project_create", "team", "team_create", "gold_upload",
+    "login", "product_import", "product_edit", "cut_out_redo", "variable", "variable_create", "prompt", "prompt_create", "generate", "project", "project_create", "team", "team_create", "gold_upload",
     "project_pairs", "datasets", "training_start", "rounds", "grid-new", "dataset_download", "demo_login",
 }  # fmt: skip
 

@@ -1,0 +1,140 @@
+"""Prompts and what belongs to them: saved with what they said before, copied with a suffix, lists that they draw from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from adproof import wording
+from adproof.labels import Label
+from generation.models import MAX_PROMPT_CHARS, CategoryDefaults, Product, Prompt, PromptText, VariableList, Words
+
+WORDS = ("text", "negative_text", "image_scale")
+MAX_VALUES = 500
+PREVIEWS = 3
+
+
+class CannotSave(ValueError):
+    """Not possible as asked; the sentence says what to do."""
+
+
+@dataclass(frozen=True)
+class Suffix:
+    """What a prompt may ask for besides, against one kind of defect."""
+
+    key: str
+    title: str
+    against: Label
+    text: str = ""
+    negative: str = ""
+
+
+# PromptEng, the paper's rival without training: prompts that ask for support, scale and contrast.
+SUFFIXES = [
+    Suffix("support", "Ask for support", Label.SPACE_MISMATCH, "standing firmly on the surface, with a soft contact shadow"),
+    Suffix("scale", "Ask for true scale", Label.SIZE_MISMATCH, "in true proportion to everything around it"),
+    Suffix("contrast", "Ask for contrast", Label.INDISTINCTIVENESS, "on a plain, uncluttered background of a contrasting colour"),
+    Suffix("shape", "Forbid added parts", Label.SHAPE_HALLUCINATION, negative="extra base, stand, pedestal, legs, handle"),
+]  # fmt: skip
+
+
+def all_lists() -> dict[str, list[str]]:
+    return dict(VariableList.objects.order_by("name").values_list("name", "values"))
+
+
+def save_prompt(prompt: Prompt, before: Prompt | None, user: Any) -> None:
+    """Save; what candidates were drawn with stays readable. Call it in a transaction with the row of `before` locked."""
+    if before is not None and any(getattr(before, name) != getattr(prompt, name) for name in WORDS):
+        prompt.words_changed_at = timezone.now()
+        if before.candidates.exists():
+            PromptText.objects.create(
+                prompt=prompt, changed_by=user, **{name: getattr(before, name) for name in WORDS}
+            )  # fmt: skip
+    prompt.save()
+
+
+def copy_prompt(prompt: Prompt, suffix: Suffix | None) -> Prompt:
+    """A prompt like this one, with a suffix. Raises CannotSave when its text would be too long."""
+    text, negative = prompt.text, prompt.negative_text
+    if suffix is not None:
+        text = ", ".join(part for part in (text.rstrip(" .,"), suffix.text) if part)
+        negative = ", ".join(part for part in (negative.rstrip(" .,"), suffix.negative) if part)
+    if max(len(text), len(negative)) > MAX_PROMPT_CHARS:
+        raise CannotSave(f"With that suffix the text has more than {MAX_PROMPT_CHARS:,} characters: shorten it first.")
+    with transaction.atomic():
+        return Prompt.objects.create(
+            name=_free_name(f"{prompt.name[:90]}, {suffix.key if suffix else 'copy'}"), text=text, negative_text=negative,
+            image_scale=prompt.image_scale, categories=prompt.categories, follows_category=prompt.follows_category,
+            tags=prompt.tags, notes=prompt.notes, copied_from=prompt,
+        )  # fmt: skip
+
+
+def _free_name(wanted: str) -> str:
+    taken = set(Prompt.objects.filter(name__startswith=wanted).values_list("name", flat=True))
+    return next(name for name in (wanted, *(f"{wanted} {n}" for n in range(2, len(taken) + 3))) if name not in taken)
+
+
+def users_of(name: str) -> list[Prompt]:
+    """The prompts that draw from this list."""
+    found = Prompt.objects.filter(text__contains="{").only("name", "text", "negative_text")
+    found |= Prompt.objects.filter(negative_text__contains="{").only("name", "text", "negative_text")
+    return [prompt for prompt in found.order_by("name") if name in _variables(prompt)]
+
+
+def uses() -> dict[str, int]:
+    """By list: how many prompts draw from it."""
+    counts: dict[str, int] = {}
+    for prompt in Prompt.objects.filter(text__contains="{") | Prompt.objects.filter(negative_text__contains="{"):
+        for name in _variables(prompt):
+            counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def _variables(prompt: Prompt) -> set[str]:
+    try:
+        return {*wording.variables(prompt.text), *wording.variables(prompt.negative_text)}
+    except wording.WordingError:
+        return set()
+
+
+def delete_list(pk: int) -> str:
+    """Returns its name. Raises CannotSave while prompts draw from it."""
+    with transaction.atomic():
+        row = VariableList.objects.select_for_update().get(pk=pk)
+        if used := users_of(row.name):
+            raise CannotSave(f"{{{row.name}}} is used by {_some(used)}: change those first.")
+        row.delete()
+    return row.name
+
+
+def check_rename(row: VariableList, name: str) -> None:
+    if row.name != name and (used := users_of(row.name)):
+        raise CannotSave(f"{{{row.name}}} is used by {_some(used)}: keep its name, or change those first.")
+
+
+def _some(prompts: list[Prompt]) -> str:
+    named = ", ".join(f"“{prompt}”" for prompt in prompts[:3])
+    return f"{named} and {len(prompts) - 3} more" if len(prompts) > 3 else named
+
+
+def sample_product(categories: list[str], after: int = 0) -> Product | None:
+    """A product to show a prompt with: of its categories, another one each time `after` moves on."""
+    rows = Product.objects.drawable().order_by("pk")
+    if categories:
+        rows = rows.filter(category__in=categories)
+    return rows.filter(pk__gt=after).first() or rows.first()
+
+
+def previews(prompt: Prompt, product: Product, seed: int) -> list[Words]:
+    """Some of what this prompt may become, each once. Raises WordingError."""
+    drawn = dict.fromkeys(prompt.words(product, seed + number) for number in range(4 * PREVIEWS))
+    return list(drawn)[:PREVIEWS]
+
+
+def default_prompts(category: str) -> list[Prompt]:
+    """What is usual for products of this category, where somebody has said so."""
+    row = CategoryDefaults.objects.filter(category=category).first()
+    return list(row.prompts.filter(is_active=True).order_by("name")) if row else []

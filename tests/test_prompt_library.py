@@ -1,0 +1,187 @@
+"""Designers' pages: prompts with variables, two people at once, what a prompt said before, and which prompts work."""
+
+import csv
+import io
+
+import pytest
+from django.urls import reverse
+
+from generation.models import CategoryDefaults, Product, Prompt, PromptText, VariableList
+from tests import build
+from tests.data_rows import checkpoint, consensus, verdict
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def max_(client, people):
+    client.force_login(people["max"])
+    return client
+
+
+@pytest.fixture
+def colours():
+    return VariableList.objects.create(name="colour", values=["sand", "sage", "slate"])
+
+
+def values(**changes):
+    return {
+        "name": "Oak", "text": "on an oak table", "negative_text": "", "image_scale": "0.5", "tags": "", "notes": "",
+        "is_active": "on", **changes,
+    }  # fmt: skip
+
+
+def edit(client, prompt, **changes):
+    return client.post(reverse("prompt", args=[prompt.pk]), values(**changes))
+
+
+class TestEditor:
+    def test_variables_categories_and_tags_are_saved(self, max_, colours):
+        build.product(1)
+        build.product(2, category="mugs, small")
+        data = values(text="{colour} wall, {product}", categories=["lamps", "mugs, small"], tags="summer, studio,, summer")
+        assert max_.post(reverse("prompt_create"), data).status_code == 302
+        prompt = Prompt.objects.get()
+        assert (prompt.categories, prompt.tags) == (["lamps", "mugs, small"], ["summer", "studio"])
+        assert prompt.fits("lamps") and not prompt.fits("chairs")
+
+    @pytest.mark.parametrize("field", ["text", "negative_text"])
+    def test_an_unknown_variable_is_named_with_the_known_ones_and_nothing_is_lost(self, max_, colours, field):
+        response = max_.post(reverse("prompt_create"), values(**{field: "a {color} wall"}))
+        html = response.content.decode()
+        assert response.status_code == 422 and not Prompt.objects.exists()
+        assert "There is no variable {color}. Known: {category}, {colour}, {product}." in html and "a {color} wall" in html
+
+    def test_the_preview_shows_what_it_becomes_while_it_is_written(self, max_, colours):
+        lamp, mug = build.product(1), build.product(2, title="Mug <b>", category="mugs")
+        asked = values(text="{colour} wall, {product}", categories=["mugs"])
+        html = max_.post(reverse("prompt_preview"), asked).content.decode()
+        assert "wall, Mug &lt;b&gt;" in html and html.count('class="prompt-words"') == 3 and "<html" not in html
+        assert "wall, Lamp 1" in max_.post(reverse("prompt_preview"), {**asked, "sample": lamp.pk}).content.decode()
+        other = max_.post(reverse("prompt_preview"), {"text": "{product}", "sample": lamp.pk, "another": "1"}).content.decode()
+        assert "Mug &lt;b&gt;" in other and str(mug.pk) in other
+        assert "There is no variable {wall}" in max_.post(reverse("prompt_preview"), {"text": "{wall}"}).content.decode()
+
+    def test_the_second_of_two_people_sees_what_the_first_changed(self, max_):
+        prompt = build.prompt("Oak")
+        seen = max_.get(reverse("prompt", args=[prompt.pk])).context["seen"]
+        edit(max_, prompt, seen=seen, text="on a pine table", tags="test")
+        response = edit(max_, prompt, seen=seen, text="on an oak floor")
+        html = response.content.decode()
+        assert response.status_code == 422 and "Somebody else has saved this while you were writing" in html
+        assert "<del>on a light wood table</del> <ins>on a pine table</ins>" in html and "<ins>test</ins>" in html
+        assert "on an oak floor</textarea>" in html, "what was written is still there"
+        assert edit(max_, prompt, seen=response.context["seen"], text="on an oak floor").status_code == 302
+
+    def test_what_candidates_were_drawn_with_stays_readable(self, max_, people):
+        prompt = build.candidate(1).prompt
+        edit(max_, prompt, name="table", text="on a marble table")
+        edit(max_, prompt, name="table", text="on a marble table", notes="no other words")
+        kept = PromptText.objects.get()
+        assert (kept.text, kept.changed_by, kept.prompt) == ("on a light wood table", people["max"], prompt)
+        html = max_.get(reverse("prompt_result", args=[prompt.pk])).content.decode()
+        assert "The text has changed since" in html and "on a light wood table" in html
+        fresh = build.prompt("fresh")
+        edit(max_, fresh, name="fresh", text="never drawn")
+        assert not fresh.earlier_texts.exists()
+
+    def test_a_copy_asks_for_more_and_knows_what_it_is_a_copy_of(self, max_):
+        prompt = build.prompt("Oak", text="on an oak table.", negative_text="people")
+        for wanted in ("support", "shape", "shape", ""):
+            max_.post(reverse("prompt_copy", args=[prompt.pk]), {"suffix": wanted})
+        made = list(prompt.copies.order_by("pk"))
+        assert [one.name for one in made] == ["Oak, support", "Oak, shape", "Oak, shape 2", "Oak, copy"]
+        assert made[0].text == "on an oak table, standing firmly on the surface, with a soft contact shadow"
+        assert made[1].negative_text.startswith("people, extra base") and made[3].text == prompt.text
+
+
+class TestLists:
+    def test_values_come_one_a_line_each_once(self, max_):
+        max_.post(reverse("variable_create"), {"name": "{Surface}", "values": " oak  table\n\nmarble\noak table\n"})
+        assert VariableList.objects.get().values == ["oak table", "marble"]
+        assert "oak table" in max_.get(reverse("variables")).content.decode()
+
+    @pytest.mark.parametrize(
+        ("changes", "sentence"),
+        [
+            ({"name": "two words"}, "small letters, digits and _"),
+            ({"name": "product"}, "{product} is the product&#x27;s own"),
+            ({"name": "colour"}, "There is a list of this name already"),
+            ({"values": " \n "}, "Write at least one value"),
+            ({"values": "x" * 201}, "has 201 characters; 200 is the most"),
+            ({"values": "\n".join(map(str, range(501)))}, "These are 501 values; 500 is the most"),
+        ],
+    )
+    def test_what_is_wrong_is_said(self, max_, colours, changes, sentence):
+        response = max_.post(reverse("variable_create"), {"name": "new", "values": "a", **changes})
+        assert response.status_code == 422 and sentence in response.content.decode()
+        assert VariableList.objects.count() == 1
+
+    def test_a_list_in_use_keeps_its_name_and_stays(self, max_, colours):
+        build.prompt("Walls", text="{colour} wall")
+        build.prompt("Braces", text="{{colour}} wall")
+        url = reverse("variable", args=[colours.pk])
+        response = max_.post(url, {"name": "color", "values": "a"})
+        assert response.status_code == 422 and "{colour} is used by “Walls”: keep its name" in response.content.decode()
+        html = max_.post(reverse("variable_delete", args=[colours.pk]), follow=True).content.decode()
+        assert "used by “Walls”: change those first" in html and VariableList.objects.exists()
+        Prompt.objects.filter(name="Walls").update(text="a wall")
+        max_.post(reverse("variable_delete", args=[colours.pk]))
+        assert not VariableList.objects.exists()
+
+    def test_what_is_usual_for_a_category(self, max_):
+        build.product(1)
+        prompt = build.prompt()
+        url = f"{reverse('category_defaults')}?category=lamps"
+        assert max_.post(url, {"image_scale": "2", "negative_text": ""}).status_code == 422
+        max_.post(url, {"image_scale": "0.4", "negative_text": "cables", "prompts": [prompt.pk]})
+        row = CategoryDefaults.objects.get()
+        assert (row.category, row.image_scale, list(row.prompts.all())) == ("lamps", 0.4, [prompt])
+        assert "cables" in max_.get(reverse("category_defaults")).content.decode()
+        assert max_.post(f"{reverse('category_defaults')}?category=unknown", {}).status_code == 422
+
+
+class TestResults:
+    @pytest.fixture
+    def drawn(self):
+        """Prompt good: 3 of 4 available by people; bad: 1 of 4 floats less; RFNet has judged six."""
+        rows = build.candidates(8)
+        good, bad = build.prompt("good"), build.prompt("=bad", text="{{x}}")
+        for number, row in enumerate(rows):
+            row.prompt = good if number < 4 else bad
+            row.save()
+            consensus(row, label=(0, 0, 0, 2, 0, 1, 1, 1)[number], agreement=1, count=2)
+        in_use = checkpoint(promoted=True)
+        other = checkpoint(name="old", promoted=False)
+        for row in rows[:6]:
+            verdict(row, in_use, 0)
+            verdict(row, other, 4)
+        return good, bad, rows
+
+    def test_availability_and_mix_by_people_and_by_the_rfnet_in_use(self, max_, drawn):
+        from generation.prompt_results import by_prompt, detail_of
+
+        good, bad, rows = drawn
+        results = by_prompt()
+        assert results[good.pk].people.counts == [3, 0, 1, 0, 0] and results[good.pk].judge.counts == [4, 0, 0, 0, 0]
+        assert results[bad.pk].people.counts == [1, 3, 0, 0, 0] and results[bad.pk].judge.total == 2
+        low, high = results[good.pk].people.interval
+        assert 0.30 < low < 0.31 and 0.95 < high < 0.96  # Wilson of 3 in 4
+        assert sum(piece["share"] for piece in results[bad.pk].people.mix) == pytest.approx(100)
+        assert detail_of(bad.pk).by_category["lamps"].people.counts == [1, 3, 0, 0, 0]
+        Product.objects.filter(pk=rows[3].product_id).update(unsuitable=True)
+        assert by_prompt()[good.pk].people.counts == [3, 0, 0, 0, 0], "unsuitable products do not count"
+
+    def test_the_pages_show_the_best_first_and_what_may_help(self, max_, drawn):
+        good, bad, _ = drawn
+        html = max_.get(reverse("prompt_results")).content.decode()
+        assert html.index(">good<") < html.index(">=bad<") and "<strong>75 %</strong>" in html
+        assert html.index(">=bad<") < html.index(">good<") or "order=name" in html
+        detail = max_.get(reverse("prompt_result", args=[bad.pk])).content.decode()
+        assert "against its most frequent defect" in detail.split("Ask for support")[1].split("Ask for true scale")[0]
+        assert "<strong class=\"number\">75 %</strong> available" in max_.get(reverse("prompts")).content.decode()
+
+    def test_the_table_runs_no_formula(self, max_, drawn):
+        rows = list(csv.DictReader(io.StringIO(max_.get(reverse("prompt_results_table")).content.decode())))
+        assert [row["prompt"] for row in rows] == ["good", "'=bad"]
+        assert rows[0]["people_availability"] == "0.75" and rows[1]["people_space_mismatch"] == "3" and rows[1]["rfnet_said"] == "2"
