@@ -210,8 +210,8 @@ def _found(pk: int) -> Product:
 )  # fmt: skip
 @api_view(["GET", "PATCH"])
 @permission_classes([MaySeeOrEdit])
-def product(request: Request, pk: int) -> Response:
-    row = _found(pk)
+def product(request: Request, product_id: int) -> Response:
+    row = _found(product_id)
     if request.method == "PATCH":
         asked = ProductEdit(data=request.data)
         asked.is_valid(raise_exception=True)
@@ -233,8 +233,8 @@ def product(request: Request, pk: int) -> Response:
 )  # fmt: skip
 @api_view(["POST"])
 @permission_classes([MayEditProducts])
-def flag(request: Request, pk: int) -> Response:
-    row = _found(pk)
+def flag(request: Request, product_id: int) -> Response:
+    row = _found(product_id)
     asked = ProductFlagIn(data=request.data)
     asked.is_valid(raise_exception=True)
     if not asked.validated_data["unsuitable"]:

@@ -124,7 +124,7 @@ def cut_out_original(request: HttpRequest, pk: int) -> HttpResponse:
 def _desk(request: HttpRequest, product: Product, problem: str = "") -> HttpResponse:
     settings = product.cut_settings
     context: dict[str, Any] = {
-        "product": product, "waiting": Product.objects.waiting().count(), "problem": problem, "form": UnsuitableForm(),
+        "product": product, "waiting": Product.objects.waiting()[:10_000].count(), "problem": problem, "form": UnsuitableForm(),
         "threshold": round(100 * settings.get("threshold", THRESHOLD)), "softness": round(100 * settings.get("softness", SOFTNESS)),
         "in_use": actions.picture_in_use(product),
     }  # fmt: skip

@@ -4,7 +4,6 @@ import re
 from typing import Any
 
 from django import forms
-from django.contrib.postgres.forms import SimpleArrayField
 
 from adproof import wording
 from generation.forms import categories
@@ -47,12 +46,7 @@ class PromptForm(forms.ModelForm):
         label="Only for products of",
         help_text="None ticked: for all.",
     )
-    tags = SimpleArrayField(
-        forms.CharField(max_length=40),
-        required=False,
-        help_text="Separated by commas: summer, studio, test.",
-        max_length=20,
-    )
+    tags = forms.CharField(required=False, max_length=500, help_text="Separated by commas: summer, studio, test.")
     notes = forms.CharField(
         max_length=5000,
         required=False,
@@ -78,7 +72,7 @@ class PromptForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         names = dict.fromkeys([*categories(), *self.instance.categories])
         self.fields["categories"].choices = [(name, name) for name in names]
-        self.fields["tags"].error_messages["item_invalid"] = "Tag %(nth)s:"
+        self.initial["tags"] = ", ".join(self.instance.tags)
         for name in ("text", "negative_text"):
             field = self.fields[name]
             field.widget.attrs = {"rows": field.widget.attrs["rows"], "data-most": str(MAX_PROMPT_CHARS)}
@@ -97,7 +91,10 @@ class PromptForm(forms.ModelForm):
         return self._with_known_variables("negative_text")
 
     def clean_tags(self) -> list[str]:
-        return list(dict.fromkeys(tag.strip() for tag in self.cleaned_data["tags"] or [] if tag.strip()))
+        tags = list(dict.fromkeys(tag.strip() for tag in self.cleaned_data["tags"].split(",") if tag.strip()))
+        if long := next((tag for tag in tags if len(tag) > 40), ""):
+            raise forms.ValidationError(f"“{long[:40]}…” is longer than 40 characters: separate tags by commas.")
+        return tags
 
     def _with_known_variables(self, name: str) -> str:
         text: str = self.cleaned_data[name]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from django.apps import apps
-from django.db.models import Count, FilteredRelation, Q
+from django.db.models import BooleanField, Count, Exists, ExpressionWrapper, FilteredRelation, OuterRef, Q
 
 from adproof.aggregation.intervals import wilson
 from adproof.labels import N_LABELS, TITLES, Label
-from config.counted import counted
-from generation.models import Candidate, Product
+from generation.models import Candidate, Product, Prompt
+from runs.counted import counted
+
+KEPT_DETAILS = 60
 
 
 @dataclass
@@ -89,24 +90,40 @@ def _rows(by: list[str], **which: Any) -> Iterable[tuple[Any, ...]]:
     rows = Candidate.objects.filter(**which).annotate(
         said=FilteredRelation("consensus", condition=Q(consensus__is_complete=True)),
         judged=FilteredRelation("verdicts", condition=Q(verdicts__checkpoint=in_use or 0)),
+        is_finished=ExpressionWrapper(Q(abandoned_at_step__isnull=True), BooleanField()),
     )
     unsuitable = Product.objects.flagged().values("pk")
     if Product.objects.flagged().exists():
         rows = rows.exclude(product__in=unsuitable)
-    names = [*by, "said__label", "judged__label", "abandoned_at_step__isnull"]
+    names = [*by, "said__label", "judged__label", "is_finished"]
     return rows.order_by().values_list(*names).annotate(n=Count("pk"))
 
 
-def _by_prompt() -> dict[int, Results]:
+Counts = list[list[Any]]
+
+
+@counted("prompt-results")
+def counts_by_prompt() -> Counts:
+    return [list(row) for row in _rows(["prompt"])]
+
+
+def _often_asked() -> list[int]:
+    """Prompts whose details the clock keeps; those of others are counted when somebody asks."""
+    rows = Prompt.objects.filter(Exists(Candidate.objects.filter(prompt=OuterRef("pk"))))
+    return list(rows.order_by("-pk").values_list("pk", flat=True)[:KEPT_DETAILS])
+
+
+@counted("prompt-results-of", each=_often_asked)
+def counts_of(pk: int) -> Counts:
+    return [list(row) for row in _rows(["generator__name", "product__category"], prompt=pk)]
+
+
+def by_prompt(counts: Counts | None = None) -> dict[int, Results]:
+    """Of every prompt that has candidates."""
     found: dict[int, Results] = {}
-    for prompt, people, judge, is_finished, n in _rows(["prompt"]):
+    for prompt, people, judge, is_finished, n in counts_by_prompt() if counts is None else counts:
         found.setdefault(prompt, Results()).add(people, judge, not is_finished, n)
     return found
-
-
-def by_prompt() -> dict[int, Results]:
-    """Of every prompt that has candidates; kept for a while where a million are counted."""
-    return counted("prompt-results", _by_prompt)
 
 
 @dataclass
@@ -116,10 +133,9 @@ class Detail:
     by_category: dict[str, Results]
 
 
-def _detail(pk: int) -> Detail:
+def detail_of(pk: int) -> Detail:
     detail = Detail(Results(), {}, {})
-    by = ["generator__name", "product__category"]
-    for generator, category, people, judge, is_finished, n in _rows(by, prompt=pk):
+    for generator, category, people, judge, is_finished, n in counts_of(pk):
         for results in (
             detail.whole,
             detail.by_generator.setdefault(generator, Results()),
@@ -127,10 +143,6 @@ def _detail(pk: int) -> Detail:
         ):
             results.add(people, judge, not is_finished, n)
     return detail
-
-
-def detail_of(pk: int) -> Detail:
-    return counted(f"prompt-results-{pk}", partial(_detail, pk))
 
 
 def surest_first(rows: list[Any], side: str) -> list[Any]:
