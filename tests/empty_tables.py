@@ -4,12 +4,14 @@ Django truncates every table and makes the content types and permissions anew, w
 hundreds of tests commit.
 """
 
+import time
 from functools import cache
 
 from django.core.management import call_command
 from django.db import connection
 
 KEPT = {"django_content_type", "auth_permission"}  # the same in every test
+PATIENCE_S = 5
 LARGE = 2**20  # bytes: a larger table is truncated, so that the rows deleted in it slow nobody down
 
 
@@ -26,11 +28,27 @@ def _may_skip_triggers() -> bool:
         return cursor.fetchone()[0]
 
 
+def _wait_for_the_others() -> None:
+    """A page that was closed gives its tasks back while it goes: what a request writes now would stay behind."""
+    end = time.monotonic() + PATIENCE_S
+    with connection.cursor() as cursor:
+        while time.monotonic() < end:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' "
+                "AND xact_start IS NOT NULL"
+            )
+            if not cursor.fetchone()[0]:
+                return
+            time.sleep(0.02)
+
+
 def empty_tables(test_case: object = None) -> None:
     """In place of TransactionTestCase._fixture_teardown."""
     if not _may_skip_triggers():  # on a server that DATABASE_URL names
         call_command("flush", verbosity=0, interactive=False, allow_cascade=True)
         return
+    _wait_for_the_others()
     with connection.cursor() as cursor:
         cursor.execute(
             " UNION ALL ".join(

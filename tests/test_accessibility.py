@@ -101,7 +101,7 @@ def complaints(page, path, scheme):
         page.set_viewport_size(size)
         page.wait_for_function("look => document.documentElement.dataset.theme === look", arg=look)
         try:  # plots follow their page's width a moment later
-            page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth", timeout=5_000)
+            page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth", timeout=20_000)
         except TimeoutError:
             wrong.append(f"{path} ({look}, {size['width']}): too wide: {page.evaluate(WIDEST)}")
         results = page.evaluate("options => axe.run(options)", options)

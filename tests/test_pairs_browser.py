@@ -77,13 +77,13 @@ def open_page(context, live_server):
     assert errors == []
 
 
-def choose(page, keys, n):
-    """Press n keys, each on a pair that is there; stops when there is none any more. Returns what was said."""
+def choose(page, keys, n, patience_s=60):
+    """Press n keys, each on a pair that is there; fewer if none comes for so long. Returns what was said."""
     said = []
     for _ in range(n):
         if not page.evaluate("document.querySelector('[data-desk]').classList.contains('has-task')"):
             try:
-                page.wait_for_selector(".has-task", timeout=5000)
+                page.wait_for_selector(".has-task", timeout=1000 * patience_s)
             except Exception:  # noqa: BLE001 - playwright's timeout: the queue is dry
                 break
         key = next(keys)
@@ -123,7 +123,7 @@ def test_offline_and_a_reload_lose_nothing_and_double_nothing(open_page):
     page.wait_for_selector('[data-part=saving][data-state="offline"]')
     page.unroute(ANSWERS)
     page.route(API, lambda route: route.abort())
-    dark = choose(page, keys, 5)
+    dark = choose(page, keys, 5, patience_s=5)
     said += dark
     assert len(dark) >= 3
     page.reload()
@@ -131,7 +131,7 @@ def test_offline_and_a_reload_lose_nothing_and_double_nothing(open_page):
     page.unroute(API)
     while len(said) < 20:
         page.wait_for_selector(".has-task", timeout=60_000)
-        said += choose(page, keys, 20 - len(said))
+        said += choose(page, keys, 20 - len(said), patience_s=5)
     wait_saved(page)
     eventually(page, lambda: Preference.objects.count() == 20)
     assert Counter(saved()) == Counter(said)
