@@ -1,6 +1,7 @@
 """The README's pictures, taken of a running platform: `python docs/take_pictures.py http://127.0.0.1:8000`.
 
-Needs Chromium and a demo on which a loop has run (`make loop`, then `ADPROOF_DATA=data/loop make run`).
+Needs Chromium and a demo on which a loop has run (`make loop`, then `ADPROOF_DATA=data/loop make run`) and something was
+looked at to import.
 """
 
 import io
@@ -17,7 +18,7 @@ WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 LOOKS = [(WIDE, "light", ""), (WIDE, "dark", "-dark"), (NARROW, "light", "-390"), (NARROW, "dark", "-390-dark")]
 # Of the others one look is enough.
 IN_EVERY_LOOK = {"statistics", "annotator"}
-IN_TWO_LOOKS = {"desk", "home"}
+IN_TWO_LOOKS = {"desk", "home", "import"}
 WHOLE = {"statistics": 2900, "annotator": 2400}  # pixels from the top, at most
 # name, who, where, link to follow from there
 PAGES = [
@@ -28,6 +29,7 @@ PAGES = [
     ("statistics", "rita", "/quality/", None),
     ("annotator", "rita", "/quality/annotators/", "main table a[href*='/quality/annotators/']:not([href*='?'])"),
     ("dataset", "max", "/datasets/", "main a[href^='/datasets/']:not([href$='/datasets/'])"),
+    ("import", "max", "/datasets/import/", "main table a:has-text('Look at')"),
     ("training", "mia", "/training/", "main table a[href^='/training/']"),
     ("rounds", "mia", "/rounds/", None),
     ("desk", "ann", "/desk/", None),

@@ -4,6 +4,7 @@ import gzip
 import io
 import stat
 import tarfile
+import threading
 import zipfile
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from adproof.imports import rf1m
+from adproof.imports.ahead import ahead
 from adproof.imports.archives import BadMember, Member, open_files
 from adproof.imports.labels import UNSUITABLE, LabelMap, parse_map
 from adproof.imports.pictures import PictureError, is_plain, kept
@@ -341,3 +343,23 @@ def test_a_gzip_bomb_is_no_table(tmp_path):
         list(rows_of(tmp_path / "a.csv"))
 
 
+class TestReadingAhead:
+    def test_the_same_items_in_the_same_order_and_what_breaks_off_breaks_off_there(self):
+        def broken():
+            yield from range(3)
+            raise BadImport("here")
+
+        assert list(ahead(iter(range(100)))) == list(range(100)) and list(ahead(iter(()))) == []
+        found = []
+        with pytest.raises(BadImport, match="here"):
+            for item in ahead(broken()):
+                found.append(item)
+        assert found == [0, 1, 2]
+
+    def test_who_leaves_early_ends_its_thread(self):
+        reading = ahead(iter(range(10**9)))
+        assert next(reading) == 0
+        reading.close()
+        for thread in [one for one in threading.enumerate() if one.name == "ahead"]:
+            thread.join(5)
+            assert not thread.is_alive()
