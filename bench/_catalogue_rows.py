@@ -253,9 +253,11 @@ def _small_things(made: dict[str, Any]) -> dict[str, Any]:
     from accounts.models import User
     from annotation.gold import Known, make_gold
     from annotation.models import Consensus, Decision, Guidelines, Pair, Project, SavedFilter, Snapshot, Team
+    from generation.models import VariableList
     from runs.models import Run
     from training.models import Round, Training
 
+    variable = VariableList.objects.create(name="colour", values=["sand", "sage"])
     people = {user.username: user for user in User.objects.filter(is_simulated=False)}
     project = Project.objects.get(pk=made["project"])
     Guidelines.objects.get_or_create(project=project, version=1, defaults={"text": "Look at the whole picture."})
@@ -288,7 +290,7 @@ def _small_things(made: dict[str, Any]) -> dict[str, Any]:
     Run.objects.filter(kind="score_part").update(created_at=run.created_at - timedelta(days=1))
     return {
         "team": team.pk, "filter": saved.pk, "snapshot": snapshot.pk, "gold": gold.gold.pk, "taste": taste.pk,
-        "disputed": disputed.candidate_id, "run": run.pk, "training": training.pk, "round": 5,
+        "disputed": disputed.candidate_id, "run": run.pk, "training": training.pk, "round": 5, "variable": variable.pk,
     }  # fmt: skip
 
 

@@ -27,7 +27,9 @@ LIMIT_MS = 300
 PLACES = {
     "login/demo/": "=nobody", "projects/<int:pk>/gold/": "gold", "labels/snapshots/<int:pk>/": "=priority",
     "pictures/": "sha256", "thumbnails/": "=96", "thumbnails/<int:px>/": "sha256", "products/": "product",
-    "prompts/": "prompt", "generators/": "generator", "candidates/": "candidate", "projects/": "project",
+    "prompts/": "prompt",
+    "prompts/variables/": "variable", "api/v1/products/": "product", "generators/": "generator",
+    "candidates/": "candidate", "projects/": "project",
     "projects/<int:pk>/guidelines/": "=1", "projects/<int:pk>/queue/": "=order", "teams/": "team",
     "projects/<int:pk>/pairs/": "=strengths", "labels/filters/": "filter", "labels/snapshots/": "snapshot",
     "quality/": "=annotators", "quality/annotators/": "first_person", "quality/annotators/<int:pk>/": "=pace",
@@ -42,6 +44,7 @@ LEFT_OUT = {
     "login": "whoever is logged in is sent on", "login_demo": "only in a demo", "dataset_signed": "needs a link made a moment ago",
     "dataset_link": "makes a link to files, and there are none", "datasets-download": "the version's files are not there",
     "dataset_compare_choose": "sends on to the comparison", "picture": "no pictures are made", "thumbnail": "no pictures are made",
+    "cut_out_original": "no pictures are made",
     "desk-picture": "no pictures are made", "run_log": "an answer for polling, without a log", "run_state": "an answer for polling",
 }  # fmt: skip
 PARTS = re.compile(r'hx-get="([^"]+)"')
