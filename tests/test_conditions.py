@@ -2,13 +2,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from adproof.diffusion.conditions import (
     FAINT_ALPHA,
+    alpha_box,
     composite,
     edge_control,
     from_canvas,
     prepare,
+    prepare_all,
     product_control,
 )
 from tests.product_pictures import mug
@@ -40,6 +43,56 @@ def test_the_products_opaque_pixels_are_never_altered_and_nothing_is_painted_out
     between = result.astype(int)[~opaque & ~clear]
     ends = np.stack([background[~opaque & ~clear], conditions.canvas_rgba[~opaque & ~clear][:, :3]]).astype(int)
     assert ((between >= ends.min(0)) & (between <= ends.max(0))).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.one_of(
+        st.tuples(st.just(1), st.just(1)),
+        st.tuples(st.just(1), st.integers(2, 3000)),
+        st.tuples(st.integers(2, 3000), st.just(1)),
+        st.tuples(st.integers(1, 12), st.integers(300, 900)),
+        st.tuples(st.integers(2, 60), st.integers(2, 60)),
+    ),
+    alpha=st.sampled_from([FAINT_ALPHA, 90, 254, 255]),
+    margin=st.integers(0, 3),
+    scale=st.sampled_from([1e-6, 0.05, 0.5, 0.999, 1.0]),
+    size=st.sampled_from([16, 33, 128]),
+)
+def test_whatever_its_shape_a_product_lies_whole_on_its_canvas_as_its_own_scaled_pixels(shape, alpha, margin, scale, size):
+    """One pixel, one row, a needle; touching the border or not; opaque or half transparent; tiny or as large as can be."""
+    picture = np.zeros((shape[0] + 2 * margin, shape[1] + 2 * margin, 4), np.uint8)
+    picture[margin : margin + shape[0], margin : margin + shape[1]] = (*np.random.default_rng(shape).integers(0, 256, 3), alpha)
+    conditions = prepare(picture, scale, size)
+    x0, y0, x1, y1 = conditions.box
+    assert 0 <= x0 < x1 <= size and 0 <= y0 < y1 <= size
+    assert max(x1 - x0, y1 - y0) == max(1, round(scale * size))
+    assert abs(x0 - (size - x1)) <= 1 and abs(y0 - (size - y1)) <= 1
+    left, top, right, bottom = alpha_box(picture[..., 3])
+    own = Image.fromarray(picture[top:bottom, left:right]).resize((x1 - x0, y1 - y0), Image.Resampling.LANCZOS)
+    assert np.array_equal(conditions.canvas_rgba[y0:y1, x0:x1], np.asarray(own))
+    outside = np.ones((size, size), bool)
+    outside[y0:y1, x0:x1] = False
+    assert not conditions.canvas_rgba[outside].any()
+    assert set(np.unique(conditions.inpaint_mask)) <= {0, 255} and set(np.unique(conditions.edges)) <= {0, 255}
+    assert (conditions.inpaint_mask[conditions.alpha < 128] == 255).all()
+    assert not conditions.edges[: max(0, y0 - 1)].any() and not conditions.edges[y1 + 1 :].any()
+
+
+def test_many_products_are_placed_as_each_by_itself_and_a_bad_one_is_named():
+    pictures, scales = [mug(), noisy_picture(9, 30, 1), noisy_picture(1, 1, 2)], [0.3, 0.5, 1.0]
+    for threads in (1, 3):
+        for one, picture, scale in zip(prepare_all(pictures, scales, 64, threads), pictures, scales, strict=True):
+            alone = prepare(picture, scale, 64)
+            assert np.array_equal(one.canvas_rgba, alone.canvas_rgba)
+            assert np.array_equal(one.inpaint_mask, alone.inpaint_mask)
+            assert one.box == alone.box
+    assert prepare_all([], []) == []
+    pictures[1] = np.zeros((9, 9, 4), np.uint8)
+    with pytest.raises(ValueError, match="product 2: .* transparent"):
+        prepare_all(pictures, scales, 64)
+    with pytest.raises(ValueError, match="one image_scale for each"):
+        prepare_all(pictures, [0.5])
 
 
 def test_a_product_that_needs_no_scaling_keeps_every_pixel():

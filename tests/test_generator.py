@@ -58,6 +58,27 @@ def test_the_product_is_in_the_picture_to_the_bit(generator):
     assert np.array_equal(image[opaque], placed.canvas_rgba[opaque][:, :3])
 
 
+def test_every_opaque_pixel_of_real_products_is_their_own_at_full_size(mini_folder):
+    """The mini set's path: drawn at 128 px, enlarged, the product laid over it at 512; scaled here by Pillow alone."""
+    from PIL import Image
+
+    from adproof.adworld.catalogue import products
+
+    mini = Generator.load({"kind": "mini", "base": str(mini_folder), "steps": 1})
+    chosen = [entry.image() for entry in products()[::16]]
+    drawn = mini.generate([DrawRequest(rgba, "on a table", 1, image_scale=0.72) for rgba in chosen])
+    for rgba, picture in zip(chosen, drawn, strict=True):
+        rows, columns = np.nonzero(rgba[..., 3] >= 8)
+        cut = Image.fromarray(rgba[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1])
+        factor = 0.72 * 512 / max(cut.size)
+        own = np.asarray(cut.resize([round(side * factor) for side in cut.size], Image.Resampling.LANCZOS))
+        top, left = (512 - own.shape[0]) // 2, (512 - own.shape[1]) // 2
+        there = picture[top : top + own.shape[0], left : left + own.shape[1]]
+        opaque = own[..., 3] == 255
+        assert opaque.sum() > 1000
+        assert np.array_equal(there[opaque], own[opaque][:, :3])
+
+
 def test_a_seed_draws_the_same_picture_again_and_another_seed_another(generator):
     first, again, other = (generator.generate([request_of(seed)])[0] for seed in (1, 1, 2))
     assert np.array_equal(first, again)

@@ -6,6 +6,8 @@ canvas, centre, Canny edges of the product on black, inpaint mask = inverted alp
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -69,6 +71,30 @@ def prepare(product_rgba: Uint8Array, image_scale: float = 0.72, size: int = 512
     canvas = np.zeros((size, size, 4), np.uint8)
     canvas[box[1] : box[3], box[0] : box[2]] = scaled
     return from_canvas(canvas, box)
+
+
+def prepare_all(
+    products: Sequence[Uint8Array], image_scales: Sequence[float], size: int = 512, threads: int = 1
+) -> list[Conditions]:
+    """Conditions of many products, in their order.
+
+    threads: products in work at once (Pillow and OpenCV let go of the interpreter).
+    Raises ValueError that names the first product that can't be placed, counted from 1; before that, for lists of
+    different lengths.
+    """
+    if len(products) != len(image_scales):
+        raise ValueError(f"one image_scale for each product, not {len(image_scales)} for {len(products)}")
+
+    def one(number: int) -> Conditions:
+        try:
+            return prepare(products[number], image_scales[number], size)
+        except ValueError as error:
+            raise ValueError(f"product {number + 1}: {error}" if len(products) > 1 else str(error)) from error
+
+    if threads == 1:
+        return [one(number) for number in range(len(products))]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(one, range(len(products))))
 
 
 def from_canvas(canvas_rgba: Uint8Array, box: tuple[int, int, int, int] | None = None) -> Conditions:

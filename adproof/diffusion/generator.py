@@ -22,7 +22,7 @@ from diffusers import ControlNetModel, StableDiffusionControlNetInpaintPipeline
 from torch import Tensor
 
 from adproof.diffusion import memory, schedulers
-from adproof.diffusion.conditions import Conditions, Uint8Array, composite, prepare
+from adproof.diffusion.conditions import Conditions, Uint8Array, composite, prepare, prepare_all
 from adproof.diffusion.config import (
     MINI,
     MINI_FOLDER,
@@ -149,7 +149,9 @@ class Generator:
         Raises ValueError for a product without pixels or a bad image_scale, before anything is drawn. An out-of-memory
         is raised only when not even one image fits.
         """
-        conditions = [prepare(r.product_rgba, r.image_scale, self.config.canvas) for r in requests]
+        conditions = prepare_all(
+            [r.product_rgba for r in requests], [r.image_scale for r in requests], self.config.canvas
+        )
         drawn: list[Drawn] = []
         batches_done = 0
         while len(drawn) < len(requests):
