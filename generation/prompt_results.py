@@ -92,9 +92,7 @@ def _rows(by: list[str], **which: Any) -> Iterable[tuple[Any, ...]]:
         judged=FilteredRelation("verdicts", condition=Q(verdicts__checkpoint=in_use or 0)),
         is_finished=ExpressionWrapper(Q(abandoned_at_step__isnull=True), BooleanField()),
     )
-    unsuitable = Product.objects.flagged().values("pk")
-    if Product.objects.flagged().exists():
-        rows = rows.exclude(product__in=unsuitable)
+    rows = rows.exclude(product__in=Product.objects.flagged().values("pk"))
     names = [*by, "said__label", "judged__label", "is_finished"]
     return rows.order_by().values_list(*names).annotate(n=Count("pk"))
 

@@ -22,6 +22,7 @@ from generation.forms import (
 )
 from generation.importing import BadImport, Problem, ZipPictures
 from generation.models import Candidate, CandidateQuerySet, Generator, Product, Prompt
+from generation.prompt_library import default_prompts
 
 PAGE_SIZE = 40
 # So many are ticked when the drawing form opens.
@@ -203,7 +204,7 @@ def generate(request: HttpRequest) -> HttpResponse:
     initial = {
         "skus": product.sku if product else "",
         "most_products": None if product else 12,
-        "prompts": offered.order_by("name")[:MANY_PROMPTS],
+        "prompts": default_prompts(product.category if product else "") or offered.order_by("name")[:MANY_PROMPTS],
     }
     form = GenerateForm(request.POST if request.method == "POST" else None, initial=initial)
     generator = Generator.objects.filter(is_in_use=True).first()

@@ -184,3 +184,28 @@ class TestImportsAndHistory:
         Run.objects.create(kind="generate", title="Draw", state="waiting")
         report = actions.store_products([self.file(photo(), sku=lamp.sku)], None)
         assert "candidates are being drawn" in str(report.problems[0])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_keeps_what_is_needed_to_cut_out_anew():
+    """The whole way with U2-Net itself: a mug on a light ground."""
+    from PIL import Image
+
+    from tests.data_rows import do
+    from tests.product_pictures import mug
+
+    ground = Image.new("RGBA", (200, 200), (228, 226, 221, 255))
+    ground.alpha_composite(Image.fromarray(mug()))
+    picture = np.asarray(ground.convert("RGB"))
+    report = actions.import_product_files([("mug.png", build.png(picture))])
+    assert do(report.cut_out_run).result == {"products": 1, "left_out": 0}
+    product = Product.objects.get()
+    assert product.is_waiting and (cut_original(product) == picture).all()
+    found = masks.png_to_confidence(blobs().get(product.confidence_sha256))
+    assert np.abs(masks.alpha_of(found, 200, 200).astype(int) - alpha_of(product)).max() <= 2
+
+
+def cut_original(product):
+    from generation.cut_outs import original_of
+
+    return original_of(product)

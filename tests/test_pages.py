@@ -370,7 +370,7 @@ class TestGalleries:
         for row in build.candidates(12):
             consensus(row)
             verdict(row, by)
-        for name, most in (("products", 5), ("candidates", 8), ("generators", 4), ("prompts", 4)):
+        for name, most in (("products", 5), ("candidates", 8), ("generators", 4), ("prompts", 12)):  # with what is counted, and kept
             with django_assert_max_num_queries(most):
                 assert_sane(client.get(reverse(name)))
 
