@@ -6,7 +6,7 @@ CONSTRAINTS := requirements/constraints-$(if $(GPU),gpu,cpu).txt
 STAMP := $(VENV)/.installed-$(if $(GPU),gpu,cpu)
 QUIET_THREADS := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0
 
-.PHONY: run test loop setup bridge labelstudio-server check lock clean
+.PHONY: run test loop setup bridge labelstudio-server rembg check lock clean
 run: setup
 	@$(BIN)/python manage.py up
 
@@ -49,6 +49,17 @@ $(LABELSTUDIO)/.installed: requirements/constraints-labelstudio-server.txt
 	@echo "Installing Label Studio (about 2 minutes and 1 GB the first time) ..."
 	@$(LABELSTUDIO)/bin/python -m pip install --quiet --upgrade 'pip>=26'
 	@$(LABELSTUDIO)/bin/python -m pip install --quiet -c $< label-studio
+	@touch $@
+
+# rembg, which `bench perception` is compared with: it brings numba, scikit-image and pymatting, which nothing else here needs.
+REMBG := .venv-rembg
+rembg: $(REMBG)/.installed
+
+$(REMBG)/.installed: requirements/constraints-rembg.txt
+	@test -x $(REMBG)/bin/python || $(PYTHON) -m venv $(REMBG)
+	@echo "Installing rembg (about 1 minute and 0.6 GB the first time) ..."
+	@$(REMBG)/bin/python -m pip install --quiet --upgrade 'pip>=26'
+	@$(REMBG)/bin/python -m pip install --quiet -c $< rembg onnxruntime
 	@touch $@
 
 # Fast checks: style, types, directions of import, and the tests that take seconds.

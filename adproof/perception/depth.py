@@ -9,18 +9,22 @@ Source: Ranftl et al., "Vision Transformers for Dense Prediction", ICCV 2021, ar
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import BitConfig, DPTConfig, DPTForDepthEstimation
 
 from adproof.perception.pictures import Map16, Pixels
+from adproof.perception.precision import chosen_precision
 
 DISTANCE = "distance"
-_BATCH = 16
+Floats = NDArray[np.float32]
+_BATCH, _SMALL_PX = 16, 256
 _PATCH_PX = 16
 
 
@@ -121,12 +125,21 @@ class Depth:
     Args:
         folder: see `TorchDepth`.
         device: where torch runs it.
-    Raises: OSError: no such model.
+        precision: "fp32"; "bf16" all but its last layer, whose rounding would leave steps in the map; or "auto":
+            bf16 where the machine is made for it.
+        batch: pictures in the net at once, which bounds its memory.
+    Raises: OSError: no such model. ValueError: another precision.
     """
 
-    def __init__(self, folder: Path | str, device: str = "cpu") -> None:
+    def __init__(
+        self, folder: Path | str, device: str = "cpu", precision: str = "fp32", batch: int | None = None
+    ) -> None:
         self.device = torch.device(device)
+        self.precision = chosen_precision(precision, device)
         self.model = TorchDepth(folder).to(self.device)
+        if self.precision == "bf16":
+            _keep_last_layer_exact(self.model.network)
+        self.batch = batch or (_BATCH if self.model.size_px <= _SMALL_PX or self.device.type != "cpu" else 2)
 
     def __call__(self, images: Sequence[Pixels]) -> list[Map16]:
         """Say how far away everything is.
@@ -137,23 +150,59 @@ class Depth:
         Raises: ValueError: another shape or type.
         """
         for image in images:
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-                raise ValueError(f"a picture is (H, W, 3) uint8, got {image.shape} {image.dtype}")
+            _check(image)
         found: list[Map16] = []
-        for start in range(0, len(images), _BATCH):
-            found.extend(self._some(images[start : start + _BATCH]))
+        for start in range(0, len(images), self.batch):
+            some = images[start : start + self.batch]
+            maps = self.run([self.prepared(image) for image in some])
+            found += [self.finished(one, i.shape[1], i.shape[0]) for one, i in zip(maps, some, strict=True)]
         return found
 
-    def _some(self, images: Sequence[Pixels]) -> list[Map16]:
-        side = self.model.size_px
-        small = np.stack([_scaled(image, side) for image in images]).astype(np.float32) / 255
-        with torch.inference_mode():
-            x = torch.from_numpy(small).permute(0, 3, 1, 2).to(self.device)
-            distance = predicted_distance(self.model.network, x, self.model.gives_distance)
-        return [
-            _enlarged(one, image.shape[1], image.shape[0])
-            for one, image in zip(distance[:, 0].cpu().numpy(), images, strict=True)
-        ]
+    def prepared(self, image: Pixels) -> Pixels:
+        """One picture as the net takes it: (s, s, 3) uint8. Raises ValueError: no (H, W, 3) uint8."""
+        _check(image)
+        return _scaled(image, self.model.size_px)
+
+    def run(self, prepared: Sequence[Pixels]) -> list[Floats]:
+        """The net's maps, (s, s) float32 each, 0 = nearest. May be called by many threads at once."""
+        maps: list[Floats] = []
+        half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        with torch.inference_mode(), half:
+            for start in range(0, len(prepared), self.batch):
+                small = np.stack(prepared[start : start + self.batch]).astype(np.float32) / 255
+                x = torch.from_numpy(small).permute(0, 3, 1, 2).to(self.device)
+                distance = predicted_distance(self.model.network, x, self.model.gives_distance)
+                maps += list(distance[:, 0].float().cpu().numpy())
+        return maps
+
+    def finished(self, found: Floats, width: int, height: int) -> Map16:
+        """One of `run`'s maps as it is stored: (height, width) uint16."""
+        return _enlarged(found, width, height)
+
+
+def _check(image: Pixels) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"a picture is (H, W, 3) uint8, got {image.shape} {image.dtype}")
+
+
+class _Exact(nn.Module):
+    """A layer that computes in float32 under autocast as well."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            found: Tensor = self.layer(x.float())
+            return found
+
+
+def _keep_last_layer_exact(network: Any) -> None:
+    """The last convolution of DPT's head: the map it makes is to have 16 bits."""
+    layers = network.head.head
+    last = max(place for place, layer in enumerate(layers) if isinstance(layer, nn.Conv2d))
+    layers[last] = _Exact(layers[last])
 
 
 def _scaled(image: Pixels, side: int) -> Pixels:

@@ -1,6 +1,7 @@
-"""Saliency maps and cut-outs by U2-Net in onnxruntime: the path that builds data.
+"""Saliency maps and cut-outs by U2-Net: the path that builds data.
 
-No gradient here; fine-tuning uses `adproof.perception.u2netp.TorchU2NetP`, the same weights in torch.
+In onnxruntime from the published file, or in torch where that is faster. No gradient here; fine-tuning uses
+`adproof.perception.u2netp.TorchU2NetP`, the same weights.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,24 +11,78 @@ from typing import TypeVar
 
 import numpy as np
 import onnxruntime
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from adproof.perception.masks import INSTEAD, alpha_of, check_share, resized
 from adproof.perception.pictures import Pixels
+from adproof.perception.precision import check_precision, chosen_precision
+from adproof.perception.u2netp import MEAN, STD, TorchU2NetP
 
 Floats = NDArray[np.float32]
 T = TypeVar("T")
 
 SIDE_PX = 320
-_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
-_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
+_MEAN, _STD = np.array(MEAN, np.float32), np.array(STD, np.float32)
 
 # Below 0.5 the net itself says "background" everywhere.
 _LEAST_CONFIDENCE = 0.5
 
 
-class Saliency:
+class SaliencyNet:
+    """What both U2-Nets have in common; they differ in `run`. name: for the rows of what it made."""
+
+    name: str
+
+    def __call__(self, images: Sequence[Pixels]) -> list[Pixels]:
+        """Say what stands out in each picture.
+
+        Args:
+            images: any number of (H, W, 3) uint8, sizes may differ.
+        Returns: as many (H, W) uint8 at the pictures' own sizes, stretched so that the least salient pixel of
+            a picture is 0 and the most salient 255, as rembg has it.
+        Raises: ValueError: another shape or type.
+        """
+        found = self.confidence(images)
+        return [self.finished(one, image.shape[1], image.shape[0]) for one, image in zip(found, images, strict=True)]
+
+    def confidence(self, images: Sequence[Pixels]) -> list[Floats]:
+        """Give the net's own maps, before they are stretched: near 0 everywhere where nothing stands out.
+
+        Args:
+            images: any number of (H, W, 3) uint8, sizes may differ.
+        Returns: as many (320, 320) float32 in [0, 1].
+        Raises: ValueError: another shape or type.
+        """
+        for image in images:
+            _check(image)
+        return self.each(images, lambda image: self.run([self.prepared(image)])[0])
+
+    def each(self, images: Sequence[Pixels], work: Callable[[Pixels], T]) -> list[T]:
+        return [work(image) for image in images]
+
+    def prepared(self, image: Pixels) -> Floats:
+        """One picture as the net takes it: (3, 320, 320) float32, scaled by Lanczos as rembg does.
+
+        Raises: ValueError: no (H, W, 3) uint8.
+        """
+        _check(image)
+        small = np.asarray(Image.fromarray(image).resize((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS))
+        scaled = small.astype(np.float32) / max(int(small.max()), 1)
+        return np.ascontiguousarray(((scaled - _MEAN) / _STD).transpose(2, 0, 1))
+
+    def run(self, prepared: Sequence[Floats]) -> list[Floats]:
+        """The net's own maps, (320, 320) float32 in [0, 1] each. May be called by many threads at once."""
+        raise NotImplementedError
+
+    def finished(self, found: Floats, width: int, height: int) -> Pixels:
+        """One of `run`'s maps as it is stored: stretched, (height, width) uint8."""
+        low, high = float(found.min()), float(found.max())
+        return resized((found - low) / max(high - low, 1e-6), width, height)
+
+
+class Saliency(SaliencyNet):
     """Run U2-Net (or U2-Net-p) from an ONNX file.
 
     The published file takes one picture at a time; with `threads` > 1 that many pictures run side by side,
@@ -50,51 +105,72 @@ class Saliency:
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[0].name
         self._threads = threads
+        self.name = Path(onnx).stem
 
-    def __call__(self, images: Sequence[Pixels]) -> list[Pixels]:
-        """Say what stands out in each picture.
-
-        Args:
-            images: any number of (H, W, 3) uint8, sizes may differ.
-        Returns: as many (H, W) uint8 at the pictures' own sizes, stretched so that the least salient pixel of
-            a picture is 0 and the most salient 255, as rembg has it.
-        Raises: ValueError: another shape or type.
-        """
-        return self._each(images, self._stretched)
-
-    def confidence(self, images: Sequence[Pixels]) -> list[Floats]:
-        """Give the net's own maps, before they are stretched: near 0 everywhere where nothing stands out.
-
-        Args:
-            images: any number of (H, W, 3) uint8, sizes may differ.
-        Returns: as many (320, 320) float32 in [0, 1].
-        Raises: ValueError: another shape or type.
-        """
-        return self._each(images, self._found)
-
-    def _each(self, images: Sequence[Pixels], work: Callable[[Pixels], T]) -> list[T]:
-        for image in images:
-            _check(image)
+    def each(self, images: Sequence[Pixels], work: Callable[[Pixels], T]) -> list[T]:
         if self._threads == 1:
-            return [work(image) for image in images]
+            return super().each(images, work)
         with ThreadPoolExecutor(self._threads) as pool:
             return list(pool.map(work, images))
 
-    def _found(self, image: Pixels) -> Floats:
-        small = np.asarray(Image.fromarray(image).resize((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS))
-        scaled = small.astype(np.float32) / max(int(small.max()), 1)
-        batch = ((scaled - _MEAN) / _STD).transpose(2, 0, 1)[None]
-        (found,) = self._session.run([self._output], {self._input: np.ascontiguousarray(batch)})
-        return np.array(found[0, 0], dtype=np.float32)
-
-    def _stretched(self, image: Pixels) -> Pixels:
-        found = self._found(image)
-        low, high = float(found.min()), float(found.max())
-        stretched = (found - low) / max(high - low, 1e-6)
-        return resized(stretched, image.shape[1], image.shape[0])
+    def run(self, prepared: Sequence[Floats]) -> list[Floats]:
+        maps = [self._session.run([self._output], {self._input: each[None]})[0] for each in prepared]
+        return [np.array(found[0, 0], dtype=np.float32) for found in maps]
 
 
-def cut_out(image: Pixels, saliency: Saliency) -> Pixels:
+class TorchSaliency(SaliencyNet):
+    """Run U2-Net-p in torch, where that is faster: in bfloat16 on processors that compute with it, and on GPUs.
+
+    Args:
+        weights: u2netp.safetensors.
+        precision: "fp32" or "bf16"; the maps of the two differ by less than a grey level in the mean.
+        device: where torch runs it.
+    Raises: FileNotFoundError: no such file. ValueError: another precision.
+    """
+
+    def __init__(self, weights: Path, precision: str = "bf16", device: str = "cpu") -> None:
+        if not Path(weights).is_file():
+            raise FileNotFoundError(f"no saliency model at {weights}")
+        check_precision(precision)
+        network = TorchU2NetP(weights).network
+        if precision == "bf16":
+            network.halved()
+        self._device = torch.device(device)
+        self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._type = torch.bfloat16 if precision == "bf16" else torch.float32
+        # One after the other on a CPU, whose caches hold the maps of one picture but not of many.
+        self._batch = 1 if self._device.type == "cpu" else 16
+        self.name = Path(weights).stem + ("" if precision == "fp32" else f"-{precision}")
+
+    def run(self, prepared: Sequence[Floats]) -> list[Floats]:
+        maps: list[Floats] = []
+        with torch.inference_mode():
+            for at in range(0, len(prepared), self._batch):
+                x = torch.from_numpy(np.stack(prepared[at : at + self._batch]))
+                x = x.to(self._device, self._type, memory_format=torch.channels_last)
+                maps += list(self._network(x)[:, 0].float().cpu().numpy())
+        return maps
+
+
+def open_saliency(onnx: Path, precision: str = "auto", device: str = "cpu") -> SaliencyNet:
+    """The saliency net of a model set, the fastest way that this machine has.
+
+    Args:
+        onnx: U2-Net as published; torch runs U2-Net-p from the .safetensors beside it, if there is one.
+        precision: "fp32", "bf16", or "auto": bf16 where the processor computes with it or torch has a GPU.
+        device: where torch runs it.
+    Raises: FileNotFoundError: nothing there. ValueError: no such precision, or one that needs the missing file.
+    """
+    chosen, weights = chosen_precision(precision, device), Path(onnx).with_suffix(".safetensors")
+    if chosen == "bf16" or device != "cpu":
+        if weights.is_file():
+            return TorchSaliency(weights, chosen, device)
+        if precision == "bf16":
+            raise ValueError(f"{onnx} runs in fp32 on the CPU: choose fp32, or put its {weights.name} beside it")
+    return Saliency(onnx)
+
+
+def cut_out(image: Pixels, saliency: SaliencyNet) -> Pixels:
     """Cut the product out of a picture that has no transparency.
 
     Args:
@@ -106,7 +182,7 @@ def cut_out(image: Pixels, saliency: Saliency) -> Pixels:
     return cut_out_found(image, saliency)[0]
 
 
-def cut_out_found(image: Pixels, saliency: Saliency) -> tuple[Pixels, Floats]:
+def cut_out_found(image: Pixels, saliency: SaliencyNet) -> tuple[Pixels, Floats]:
     """As `cut_out`, with the confidence map that it was cut by: (320, 320) float32 in [0, 1]."""
     (found,) = saliency.confidence([image])
     return _cut_by(image, found)

@@ -33,7 +33,7 @@ class ConvRelu(nn.Module):
         self.conv = nn.Conv2d(n_in, n_out, 3, padding=dilation, dilation=dilation)
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(self.conv(x))
+        return functional.relu_(self.conv(x))  # in place: these maps are what its memory and time go to
 
 
 def _half(x: Tensor) -> Tensor:
@@ -143,8 +143,16 @@ class U2NetP(nn.Module):
             x = block(torch.cat([_like(x, skip), skip], dim=1))
             maps.append(x)
         sides = [conv(found) for conv, found in zip(self.side, reversed(maps), strict=True)]
-        fused: Tensor = self.outconv(torch.cat([_like(one, sides[0]) for one in sides], dim=1))
+        together = torch.cat([_like(one, sides[0]) for one in sides], dim=1)
+        # In its weights' own type, which stays float32 where the rest is bfloat16 (`halved`).
+        fused: Tensor = self.outconv(together.to(self.outconv.weight.dtype))
         return torch.sigmoid(fused)
+
+    def halved(self) -> "U2NetP":
+        """Bring this network to bfloat16, all but its last layer, whose rounding would be seen in the map."""
+        self.to(torch.bfloat16)
+        self.outconv.to(torch.float32)
+        return self
 
 
 class TorchU2NetP(nn.Module):
