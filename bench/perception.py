@@ -122,7 +122,7 @@ def _ours(files: list[bytes], out: Path, lanes: int) -> dict[str, Callable[[], N
     torch.set_num_threads(1)
     images, work = [open_picture(data) for data in files], {}
     for precision in ("auto", "fp32"):
-        depth, saliency = Depth(MINI / "depth", precision=precision), open_saliency(MINI / "saliency", precision)
+        depth, saliency = Depth(MINI / "depth", precision=precision), open_saliency(MINI / "saliency" / "u2netp.onnx", precision)
         perceiver = Perceiver(depth, saliency, lanes=lanes)
         chunks = [images[at : at + perceiver.batch] for at in range(0, len(images), perceiver.batch)]
         ready = [([depth.prepared(i) for i in c], [saliency.prepared(i) for i in c]) for c in chunks]

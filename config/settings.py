@@ -189,6 +189,9 @@ MODEL_SETS_DIR = Path(env.text("MODEL_SETS_DIR", str(BASE_DIR / "adproof" / "mod
 # Python modules that declare further kinds of run, loaded like each app's tasks.py.
 EXTRA_TASKS = env.words("EXTRA_TASKS", "")
 MODEL_SET = env.text("MODEL_SET", "mini")
+# Where depth and saliency are computed, and in which numbers: "auto", "fp32" or "bf16".
+PERCEPTION_DEVICE = env.text("PERCEPTION_DEVICE", "cpu")
+PERCEPTION_PRECISION = env.text("PERCEPTION_PRECISION", "auto")
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

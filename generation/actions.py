@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from adproof import wording
 from generation.blobs import blobs
@@ -18,6 +19,7 @@ from runs.actions import start_in_parts, start_run
 from runs.models import Run
 
 PART_SIZE = 16
+PERCEIVED_TOGETHER = 256
 MAX_ATTEMPTS = 8
 MAX_CANDIDATES_A_RUN = 1_000_000
 
@@ -305,15 +307,13 @@ def unflag(product: Product) -> None:
     product.save(update_fields=["unsuitable", "unsuitable_reason"])
 
 
-def start_perception(candidates: Iterable[Candidate], user: Any = None) -> Run | None:
-    """Depth and saliency for candidates that lack them."""
-    ids = [candidate.pk for candidate in candidates if not candidate.is_perceived]
+def start_perception(candidates: QuerySet[Candidate], user: Any = None) -> Run | None:
+    """Depth and saliency for those of these candidates that lack them, in parts; None where none does."""
+    ids = list(candidates.lacking_maps().order_by("pk").values_list("pk", flat=True))
     if not ids:
         return None
-    return start_run(
-        "perceive",
-        {"candidates": ids},
-        title=f"Depth and saliency of {len(ids)} candidates",
-        user=user,
-        total=len(ids),
-    )
+    parts = [ids[at : at + PERCEIVED_TOGETHER] for at in range(0, len(ids), PERCEIVED_TOGETHER)]
+    return start_in_parts(
+        "perceive_many", "perceive", [{"candidates": part} for part in parts], params={"images": len(ids)},
+        title=f"Depth and saliency of {len(ids):,} candidates", user=user, sizes=[len(part) for part in parts],
+    )  # fmt: skip

@@ -12,7 +12,6 @@ import numpy as np
 from adproof.perception.pictures import depth_to_png, open_picture, picture_to_png, saliency_to_png
 from generation.actions import key_of
 from generation.blobs import blobs
-from generation.model_sets import part_in_use
 from generation.models import Candidate, Environment, Generator, Product, Prompt, Words
 from runs.context import RunContext
 
@@ -177,13 +176,16 @@ def shared_out(seconds: float, finished: Sequence[Finished], steps: int) -> list
 def candidate_row(
     ctx: RunContext, generator: Generator, item: Item, one: Finished, machine: Environment, seconds: float
 ) -> Candidate:
+    from generation import runtime
+
     words, drawn = item.words, one.drawn
+    depth_model, saliency_model = runtime.perceived_by()
     return Candidate(
         product=item.product, prompt=item.prompt, generator=generator, prompt_text=words.text,
         negative_text=words.negative, image_scale=words.image_scale, seed=item.seed, draw=item.draw,
         attempt=item.attempt, key=key_of(item.product, item.prompt, generator, item.seed, drawn.abandoned_at),
         seconds=seconds, image_sha256=blobs().put(picture_to_png(drawn.image)),
         depth_sha256=blobs().put(depth_to_png(one.depth)), saliency_sha256=blobs().put(saliency_to_png(one.saliency)),
-        depth_model=part_in_use("depth").name, saliency_model=part_in_use("saliency").name, run=ctx.run,
+        depth_model=depth_model, saliency_model=saliency_model, run=ctx.run,
         abandoned_at_step=drawn.abandoned_at, batch=[list(shape) for shape in drawn.shapes], environment=machine,
     )  # fmt: skip

@@ -252,6 +252,9 @@ class CandidateQuerySet(models.QuerySet):
     def perceived(self) -> CandidateQuerySet:
         return self.exclude(depth_sha256="").exclude(saliency_sha256="")
 
+    def lacking_maps(self) -> CandidateQuerySet:
+        return self.filter(Q(depth_sha256="") | Q(saliency_sha256=""))
+
     def usable(self) -> CandidateQuerySet:
         """May be given to people, judged and used: drawn to the end, and its product's own picture is not at fault."""
         return self.filter(product__unsuitable=False, abandoned_at_step=None)

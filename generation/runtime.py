@@ -3,13 +3,16 @@
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from generation.model_sets import path_in_use
+from django.conf import settings
+
+from generation.model_sets import part_in_use, path_in_use
 
 if TYPE_CHECKING:
     from adproof.diffusion.generator import Generator as Drawer
     from adproof.perception.depth import Depth
+    from adproof.perception.perceiver import Perceiver
     from adproof.perception.quick import QuickSaliency
-    from adproof.perception.saliency import Saliency
+    from adproof.perception.saliency import SaliencyNet
 
 
 def one_thread() -> None:
@@ -36,18 +39,38 @@ def depth() -> "Depth":
     from adproof.perception.depth import Depth
 
     one_thread()
-    return Depth(path_in_use("depth"))
+    return Depth(path_in_use("depth"), settings.PERCEPTION_DEVICE, settings.PERCEPTION_PRECISION)
 
 
 @cache
-def saliency() -> "Saliency":
-    from adproof.perception.saliency import Saliency
+def saliency() -> "SaliencyNet":
+    from adproof.perception.saliency import open_saliency
 
-    return Saliency(path_in_use("saliency"))
+    one_thread()
+    return open_saliency(path_in_use("saliency"), settings.PERCEPTION_PRECISION, settings.PERCEPTION_DEVICE)
 
 
 @cache
-def quick_saliency() -> "Saliency | QuickSaliency":
+def perceiver() -> "Perceiver":
+    """Both for bulk. One lane: a worker has one thread, and there are as many workers as cores."""
+    from adproof.perception.perceiver import Perceiver
+
+    on_gpu = settings.PERCEPTION_DEVICE != "cpu"
+    return Perceiver(depth(), saliency(), helpers=4 if on_gpu else 1, batch=32 if on_gpu else 8)
+
+
+def perceived_by() -> tuple[str, str]:
+    """Names of the depth and the saliency net, to be kept beside what they made."""
+    precisions = {"depth": depth().precision, "saliency": saliency().precision}
+    depth_name, saliency_name = (
+        part_in_use(role).name + ("" if precision == "fp32" else f"-{precision}")
+        for role, precision in precisions.items()
+    )
+    return depth_name, saliency_name
+
+
+@cache
+def quick_saliency() -> "SaliencyNet | QuickSaliency":
     """For looks in the middle of a draw; the set's own saliency where it has no weights for torch."""
     from adproof.perception.quick import QuickSaliency
 

@@ -52,30 +52,12 @@ def generate_part(ctx: RunContext) -> dict[str, Any]:
 @kind("perceive", "Depth and saliency")
 def perceive(ctx: RunContext) -> dict[str, Any]:
     """For candidates that came without them (imported ones)."""
-    from adproof.perception.pictures import depth_to_png, open_picture, saliency_to_png
-    from generation import runtime
-    from generation.model_sets import part_in_use
-    from generation.models import Candidate
+    from generation.perceiving import perceive_candidates
 
-    ids = ctx.params["candidates"]
-    for at in range(0, len(ids), 8):
-        ctx.stop_if_asked()
-        rows = [row for row in Candidate.objects.filter(pk__in=ids[at : at + 8]) if not row.is_perceived]
-        images = [open_picture(blobs().get(row.image_sha256))[..., :3] for row in rows]
-        if images:
-            depths, saliencies = runtime.depth()(images), runtime.saliency()(images)
-            for row, depth, saliency in zip(rows, depths, saliencies, strict=True):
-                row.depth_sha256, row.depth_model = blobs().put(depth_to_png(depth)), part_in_use("depth").name
-                row.saliency_sha256, row.saliency_model = (
-                    blobs().put(saliency_to_png(saliency)),
-                    part_in_use("saliency").name,
-                )
-            with ctx.writing():
-                Candidate.objects.bulk_update(
-                    rows, ["depth_sha256", "depth_model", "saliency_sha256", "saliency_model"]
-                )
-        ctx.progress(at + len(images), len(ids))
-    return {"candidates": len(ids)}
+    return perceive_candidates(ctx)
+
+
+kind_in_parts("perceive_many", "Depth and saliency", gather=_sum_of_parts)
 
 
 @kind("cut_out", "Cut products out")

@@ -118,13 +118,17 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--drawn", action="store_true", help="judge what the folder holds, draw nothing")
     parser.add_argument("--generator", type=Path, default=MINI_FOLDER, help="diffusers folder of a mini generator")
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.folder.mkdir(parents=True, exist_ok=True)
     products = {entry.sku: entry for entry in load_catalogue()}
     rows = plan(args.count, args.seed)
-    draw(args.folder, rows, products, args.generator)
+    if args.drawn:
+        rows = [row for row in rows if _file(args.folder, row, "-saliency").is_file()]
+    else:
+        draw(args.folder, rows, products, args.generator)
     verdicts = judged(args.folder, rows, products)
     for number, row in enumerate(rows):
         row.update({name: [round(float(v), 4) for v in p[number]] for name, p in verdicts.items()})

@@ -4,6 +4,7 @@ In onnxruntime from the published file, or in torch where that is faster. No gra
 `adproof.perception.u2netp.TorchU2NetP`, the same weights.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
 
 from adproof.perception.masks import INSTEAD, alpha_of, check_share, resized
 from adproof.perception.pictures import Pixels
@@ -31,9 +33,9 @@ _LEAST_CONFIDENCE = 0.5
 
 
 class SaliencyNet:
-    """What both U2-Nets have in common; they differ in `run`. name: for the rows of what it made."""
+    """What both U2-Nets have in common; they differ in `run`."""
 
-    name: str
+    precision = "fp32"
 
     def __call__(self, images: Sequence[Pixels]) -> list[Pixels]:
         """Say what stands out in each picture.
@@ -105,7 +107,6 @@ class Saliency(SaliencyNet):
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[0].name
         self._threads = threads
-        self.name = Path(onnx).stem
 
     def each(self, images: Sequence[Pixels], work: Callable[[Pixels], T]) -> list[T]:
         if self._threads == 1:
@@ -132,15 +133,16 @@ class TorchSaliency(SaliencyNet):
         if not Path(weights).is_file():
             raise FileNotFoundError(f"no saliency model at {weights}")
         check_precision(precision)
-        network = TorchU2NetP(weights).network
-        if precision == "bf16":
-            network.halved()
+        plain = TorchU2NetP(weights).network
+        network = plain.halved() if precision == "bf16" else plain
         self._device = torch.device(device)
-        self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network: nn.Module = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._type = torch.bfloat16 if precision == "bf16" else torch.float32
         # One after the other on a CPU, whose caches hold the maps of one picture but not of many.
         self._batch = 1 if self._device.type == "cpu" else 16
-        self.name = Path(weights).stem + ("" if precision == "fp32" else f"-{precision}")
+        if self._device.type == "cpu":
+            self._network = _fused(self._network, self._type)
+        self.precision = precision
 
     def run(self, prepared: Sequence[Floats]) -> list[Floats]:
         maps: list[Floats] = []
@@ -150,6 +152,18 @@ class TorchSaliency(SaliencyNet):
                 x = x.to(self._device, self._type, memory_format=torch.channels_last)
                 maps += list(self._network(x)[:, 0].float().cpu().numpy())
         return maps
+
+
+def _fused(network: nn.Module, kind: torch.dtype) -> nn.Module:
+    """The same computation with convolutions and what follows them as one: an eighth less time on a CPU."""
+    x = torch.zeros(1, 3, SIDE_PX, SIDE_PX, dtype=kind).to(memory_format=torch.channels_last)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is called old; what comes after it needs a C++ compiler in use
+        traced = torch.jit.trace(network.eval(), x, check_trace=False)  # type: ignore[no-untyped-call]
+        fused: nn.Module = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
+        for _ in range(2):  # its first calls make it
+            fused(x)
+    return fused
 
 
 def open_saliency(onnx: Path, precision: str = "auto", device: str = "cpu") -> SaliencyNet:
@@ -188,7 +202,7 @@ def cut_out_found(image: Pixels, saliency: SaliencyNet) -> tuple[Pixels, Floats]
     return _cut_by(image, found)
 
 
-def cut_out_all(images: Sequence[Pixels], saliency: Saliency) -> list[tuple[Pixels, Floats] | ValueError]:
+def cut_out_all(images: Sequence[Pixels], saliency: SaliencyNet) -> list[tuple[Pixels, Floats] | ValueError]:
     """As `cut_out_found`, of any number of pictures; what it would raise of one stands in that one's place."""
     cut: list[tuple[Pixels, Floats] | ValueError] = []
     for image, found in zip(images, saliency.confidence(images), strict=True):

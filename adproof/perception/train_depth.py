@@ -118,7 +118,7 @@ Commands: `python -m adproof.adworld.drawn SCENES --kind {recipe["kind"]} --seed
 ({spent}, one thread, bf16 autocast, torch {torch.__version__}, {platform.machine()}).
 Settings: `{json.dumps(asdict(config))}`
 
-Mean absolute error on scenes that training did not see. "mean map" answers with the training set's mean depth
+Measured: mean absolute error on scenes that training did not see. "mean map" answers with the training set's mean depth
 at each pixel, "constant" with its median, for every picture.
 
 | scenes | n | net | mean map | constant |

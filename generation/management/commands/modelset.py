@@ -1,12 +1,13 @@
-"""`manage.py modelset list | check | get | use`: which models there are, whether they are sound, how they come here."""
+"""`manage.py modelset list | check | get | use | train`: which models there are, whether they are sound, how they come here."""
 
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from adproof import model_sets
+from adproof import mini_set, model_sets
 from generation.model_sets import places
 
 
@@ -22,12 +23,18 @@ class Command(BaseCommand):
         getting.add_argument("name")
         using = commands.add_parser("use", help="register a set's generator and put it in use")
         using.add_argument("name")
-        # `train` is added below this line.
+        training = commands.add_parser("train", help="train the mini set again, on the ad world, on one CPU thread")
+        training.add_argument("name", choices=["mini"])
+        training.add_argument("--out", type=Path, help="where the set goes (data/work/mini-set/mini)")
+        training.add_argument("--work", type=Path, help="scenes, checkpoints and logs (data/work/mini-set)")
+        training.add_argument("--seed", type=int, default=0)
+        training.add_argument("--quick", action="store_true", help="a few steps of everything: shows that it runs")
+        training.add_argument("--only", nargs="*", default=[], metavar="STEP", help="parts or steps, by their names")
 
     def handle(self, *args: Any, what: str, **options: Any) -> None:
         try:
             getattr(self, f"_{what}")(**options)
-        except (ValueError, OSError, model_sets.CannotGet) as error:
+        except (ValueError, OSError, model_sets.CannotGet, mini_set.StepFailed) as error:
             raise CommandError(str(error)) from error
 
     def _list(self, **_: Any) -> None:
@@ -70,3 +77,22 @@ class Command(BaseCommand):
         generator = register_generator_of(name)
         put_in_use(generator)
         self.stdout.write(f"{generator} draws from now on.")
+
+    def _train(
+        self, name: str, out: Path | None, work: Path | None, seed: int, quick: bool, only: list[str], **_: Any
+    ) -> None:
+        """Hours on one thread; cut off, it goes on where it was."""
+        work = work or Path(settings.DATA_DIR) / "work" / ("mini-set-quick" if quick else "mini-set")
+        out = out or work / name
+        size = mini_set.QUICK if quick else mini_set.Size()
+        done = mini_set.train(work.resolve(), out.resolve(), size, seed, self._say, only)
+        minutes = sum(step.cpu_minutes for step in done.values())
+        self._say(f"{len(done)} steps, {minutes:.1f} CPU minutes. The set lies in {out}.")
+        if not only:
+            for problem in mini_set.problems(out):
+                self._say(f"  {problem}")
+            self._say(f"To use it: MODEL_SETS_DIR={out.parent}, with its sets.json (see docs/adworld.md).")
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
