@@ -15,7 +15,7 @@ from adproof.adworld.scenes import World
 from adproof.labels import TITLES, Label
 
 COLUMNS = 8
-NEAR_MISS = "#e8820c"
+NEAR_MISS, LESS_LIKELY = "#e8820c", "#9a9a9a"
 _GAP, _HEAD, _STRIP = 6, 22, 46
 _JUDGE = "independent judge"
 
@@ -36,21 +36,26 @@ def scene_sheet(world: World, seed: int, columns: int = COLUMNS) -> Image.Image:
 
 
 def candidate_sheet(folder: Path, columns: int = COLUMNS, tile: int = 192) -> Image.Image:
-    """Candidates that `studies.untuned` drew: for each label those of which the judge is most certain.
+    """Candidates that `studies.untuned` drew: for each label those of which the judge is most certain, with its probability.
+
+    Where it gives a label to fewer than `columns`, the row goes on with those it finds likeliest to have it, framed in grey.
 
     Args:
         folder: with candidates.json and the pictures.
         tile: side of a picture on the sheet, px.
-    Raises: ValueError: the judge gives one of the labels to fewer than `columns` of them.
+    Raises: ValueError: fewer candidates than the sheet has places.
     """
     rows: list[dict[str, Any]] = json.loads((folder / "candidates.json").read_text("utf-8"))
     products = {entry.sku: entry for entry in load_catalogue()}
     said = np.array([row[_JUDGE] for row in rows])
+    if len(said) < columns * len(Label):
+        raise ValueError(f"{folder} holds {len(said)} candidates, the sheet has {columns * len(Label)} places: draw more")
     out, pen = _paper(tile, columns)
-    for label in Label:
-        # By rank within the label: the judge's mixture would leave some labels hardly any picture.
-        for column, n in enumerate(_surest(said, label, columns)):
+    for label, chosen in _surest(said, columns).items():
+        for column, n in enumerate(chosen):
             x, y = _place(tile, label, column)
+            if said[n].argmax() != label:
+                pen.rectangle([x - 3, y - 3, x + tile + 2, y + tile + 2], fill=LESS_LIKELY)
             with Image.open(folder / f"{rows[n]['number']:04d}.png") as picture:
                 out.paste(picture.convert("RGB").resize((tile, tile), Image.Resampling.LANCZOS), (x, y))
             entry = products[rows[n]["sku"]]
@@ -58,11 +63,14 @@ def candidate_sheet(folder: Path, columns: int = COLUMNS, tile: int = 192) -> Im
     return out
 
 
-def _surest(said: np.ndarray, label: Label, count: int) -> list[int]:
-    chosen = [int(n) for n in np.argsort(-said[:, label]) if said[n].argmax() == label][:count]
-    if len(chosen) < count:
-        name = TITLES[label].lower()
-        raise ValueError(f"the judge calls only {len(chosen)} of {len(said)} {name}, {count} are wanted: draw more")
+def _surest(said: np.ndarray, count: int) -> dict[Label, list[int]]:
+    """Rows of each label: its own first, then the likeliest that no label has taken; each row once."""
+    chosen = {label: [n for n in np.argsort(-said[:, label]) if said[n].argmax() == label][:count] for label in Label}
+    taken = {n for row in chosen.values() for n in row}
+    for label, row in chosen.items():
+        more = [n for n in np.argsort(-said[:, label]) if n not in taken][: count - len(row)]
+        row += more
+        taken |= set(more)
     return chosen
 
 
