@@ -71,7 +71,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--rows", type=int, default=RF1M)
     parser.add_argument("--loads", type=int, default=5, help="of each page")
     parser.add_argument("--only", default="", help="pages whose name has this word")
-    parser.add_argument("--fit", action="store_true", help="fit the consensus once before (minutes with a million)")
+    parser.add_argument("--no-fit", action="store_true", help="leave the fit of the consensus out (minutes with a million)")
     parser.add_argument("--keep", type=Path, help="a folder: its rows are used again if it has some, and left there")
     args = parser.parse_args(argv)
     if args.keep:
@@ -119,21 +119,24 @@ def _rows(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     started = time.monotonic()
     if not made:
         made = fill(args.rows)
-        if args.fit:
-            _fit()
         settle()
         print(f"{args.rows:,} candidates and all that belongs to them: {time.monotonic() - started:.0f} s", file=sys.stderr)
         kept.write_text(json.dumps(made))
     if "runs_s" not in made:
         made |= an_import() | {"runs_s": _runs(made)}
-        kept.write_text(json.dumps(made))
+    if "fit" not in made["runs_s"] and not args.no_fit:
+        made["runs_s"]["fit"] = _fit()
+    kept.write_text(json.dumps(made))
     return made
 
 
-def _fit() -> None:
+def _fit() -> float:
+    """Workers do it once so many answers have come: without one the quality pages would read the newest 100,000 of them."""
     from annotation.quality import start_fit
 
-    _done(start_fit(None))
+    seconds = _done(start_fit(None))
+    print(f"fit: {seconds} s", file=sys.stderr)
+    return seconds
 
 
 def _runs(made: dict[str, Any]) -> dict[str, float]:

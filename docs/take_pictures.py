@@ -1,7 +1,7 @@
 """The README's pictures, taken of a running platform: `python docs/take_pictures.py http://127.0.0.1:8000`.
 
 Needs Chromium and a demo on which a loop has run (`make loop`, then `ADPROOF_DATA=data/loop make run`) and something was
-looked at to import.
+looked at to import. With `datasets` behind the address: those of docs/datasets.md, of the rows that docs/dataset_demo.py makes.
 """
 
 import io
@@ -34,6 +34,13 @@ PAGES = [
     ("rounds", "mia", "/rounds/", None),
     ("desk", "ann", "/desk/", None),
 ]
+DATASETS = [
+    ("datasets", "max", "/datasets/", None),
+    ("dataset-samples", "max", "/datasets/2/#samples-title", None),
+    ("dataset-inspect", "max", "/datasets/2/inspect/", None),
+    ("dataset-errors", "max", "/datasets/2/label-errors/", None),
+    ("dataset-compare", "max", "/datasets/2/compare/1/?what=relabelled", None),
+]
 
 
 def save(page: Page, name: str) -> None:
@@ -50,11 +57,11 @@ def wanted(name: str, suffix: str) -> bool:
     return not suffix or name in IN_EVERY_LOOK or (suffix == "-390-dark" and name in IN_TWO_LOOKS)
 
 
-def main(base: str) -> None:
+def main(base: str, pages: list[tuple[str, str, str, str | None]]) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGS)
         for size, scheme, suffix in LOOKS:
-            for name, who, path, link in PAGES:
+            for name, who, path, link in pages:
                 if not wanted(name, suffix):
                     continue
                 page = browser.new_context(viewport=size, color_scheme=scheme).new_page()
@@ -71,4 +78,4 @@ def main(base: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1].rstrip("/"))
+    main(sys.argv[1].rstrip("/"), DATASETS if "datasets" in sys.argv[2:] else PAGES)
