@@ -19,6 +19,7 @@ from config.paging import newest_first
 from datasets_app import kept, markdown
 from datasets_app.models import DatasetVersion, ProductSplit
 from datasets_app.statistics import plots
+from datasets_app.versions import leaks
 
 PAIRS_SHOWN = 12
 
@@ -34,7 +35,7 @@ def inspect(request: HttpRequest, pk: int) -> HttpResponse:
     if request.htmx:
         return render(request, "datasets_app/inspect.html#twins", context)
     found, run = kept.description(version)
-    context |= {"found": found, "run": run, "plots": _with_url(version, found)}
+    context |= {"found": found, "run": run, "plots": _with_url(version, found), "leaks": leaks(version)}
     return render(request, "datasets_app/inspect.html", context)
 
 

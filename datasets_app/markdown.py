@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
@@ -15,6 +16,7 @@ MOST_CHARS = 400_000
 _INLINE = re.compile(r"`([^`\n]+)`|\*\*([^*\n]+)\*\*|\[([^\]\n]+)\]\((https?://[^\s()<>\"']+)\)")
 _HEADING = re.compile(r"(#{1,6}) +(.*)")
 _ITEM = re.compile(r"[-*] +(.*)")
+_NUMBER = re.compile(r"[0-9][0-9.,]*( %)?")
 _CELL = re.compile(r"(?<!\\)\|")
 
 
@@ -87,10 +89,17 @@ def _cells(line: str) -> list[str]:
 def _table(lines: list[str]) -> str:
     rows = [_cells(line) for line in lines]
     has_head = len(rows) > 1 and all(cell and set(cell) <= set("-: ") for cell in rows[1])
-    head = "".join(f'<th scope="col">{_inline(cell)}</th>' for cell in rows[0]) if has_head else ""
+    body_rows = rows[2:] if has_head else rows
+    # Numbers stand below each other.
+    right = [
+        ' class="right"' if any(column) and all(not cell or _NUMBER.fullmatch(cell) for cell in column) else ""
+        for column in zip_longest(*body_rows, fillvalue="")
+    ]
+    heads = zip_longest(rows[0], right[: len(rows[0])], fillvalue="")
+    head = "".join(f'<th scope="col"{side}>{_inline(cell)}</th>' for cell, side in heads) if has_head else ""
     body = "".join(
-        "<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in row) + "</tr>"
-        for row in (rows[2:] if has_head else rows)
+        "<tr>" + "".join(f"<td{side}>{_inline(cell)}</td>" for cell, side in zip(row, right, strict=False)) + "</tr>"
+        for row in body_rows
     )
     return (
         '<div class="table-box" tabindex="0" role="region" aria-label="Table"><table class="table">'

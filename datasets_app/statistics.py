@@ -109,7 +109,7 @@ def _tenths(name: str, title: str, what: str, found: dict[str, dict[str, int]], 
         )
     total = sum(sum(row.values) for row in rows)  # type: ignore[arg-type]
     full = sum(rows[10].values) / total if total else 0  # type: ignore[arg-type]
-    says = f"{what}, in tenths. {all_do} in {full:.0%} of samples." if total else ""
+    says = f"{what}, in tenths. {all_do} in {full * 100:.0f} % of samples." if total else ""
     return Plot(name, title, says, "bar", ("At least", f"{name}_from"), _columns(), rows)
 
 

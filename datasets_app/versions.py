@@ -58,6 +58,29 @@ def last_check(version: DatasetVersion) -> Run | None:
     return Run.objects.filter(kind="verify_version", params__version=version.pk).order_by("-pk").first()
 
 
+LEAKS = {
+    "shared_products": "Products in two splits",
+    "identical_pictures": "Identical pictures in two splits",
+    "near_duplicate_pairs": "Alike products in two splits",
+    "alike_groups": "Groups of alike products",
+    "largest_group": "Products in the largest",
+    "holdout_rows": "Samples held out",
+    "holdout_rows_chosen_by_doubt": "Of them chosen by doubt",
+}
+LEFT_OUT = {
+    "left_out_near_duplicates": "Left out: known on two sides",
+    "left_out_identical_pictures": "Left out: identical pictures",
+    "products_without_look": "Products nobody could look at",
+}
+
+
+def leaks(version: DatasetVersion) -> list[tuple[str, int]]:
+    """What the freeze found, in words; of what was left out only what there is."""
+    found = version.leak_check
+    told = [(title, found[name]) for name, title in LEAKS.items() if found.get(name) is not None]
+    return told + [(title, found[name]) for name, title in LEFT_OUT.items() if found.get(name)]
+
+
 def snippet(version: DatasetVersion) -> str:
     """How to open it, to be copied."""
     found = [split for split in SPLITS if any(version.counts.get(split, {}).values())]
