@@ -7,9 +7,10 @@ import pytest
 from django.test import Client
 
 pytest.importorskip("playwright")
-from playwright.sync_api import TimeoutError, sync_playwright  # noqa: E402, A004
+from playwright.sync_api import sync_playwright  # noqa: E402, A004
 
 from tests.house import House, endpoints, poison  # noqa: E402
+from tests.in_browser import until  # noqa: E402
 from tests.test_roles import ROWS  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -99,10 +100,10 @@ def complaints(page, path, scheme):
     for look, size, options in sorted(LOOKS, key=lambda one: one[0] != scheme):
         page.emulate_media(color_scheme=look)
         page.set_viewport_size(size)
-        page.wait_for_function("look => document.documentElement.dataset.theme === look", arg=look)
+        until(page, "look => document.documentElement.dataset.theme === look", look)
         try:  # plots follow their page's width a moment later
-            page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth", timeout=20_000)
-        except TimeoutError:
+            until(page, "document.documentElement.scrollWidth <= window.innerWidth", seconds=20)
+        except AssertionError:
             wrong.append(f"{path} ({look}, {size['width']}): too wide: {page.evaluate(WIDEST)}")
         results = page.evaluate("options => axe.run(options)", options)
         wrong += [
@@ -139,6 +140,7 @@ def test_no_serious_axe_finding_and_nothing_to_scroll_sideways_on_any_page(brows
         tabs = open_tabs(browser, live_server, person)
         for page in tabs:
             page.on("pageerror", lambda error, who=who: said.append(f"{who}: {error}"))
+            page.on("console", lambda line: said.append(line.text) if "Content Security Policy" in line.text else None)
         for page, path, number in walk(tabs, live_server.url, paths, begins):
             wrong += complaints(page, f"{path} as {who}", first_scheme(number))
         tabs[0].context.close()

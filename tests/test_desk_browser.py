@@ -15,6 +15,7 @@ from annotation.actions import Pick, add_tasks
 from annotation.models import Annotation, Flag, Project, Skip, Slot
 from annotation.views import DESK_MODULES
 from tests import build
+from tests.in_browser import eventually, until
 
 pytest.importorskip("playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -106,15 +107,6 @@ def label(page, keys, n, patience_s=60):
     return n
 
 
-def eventually(page, holds):
-    """Machines differ in speed: wait for what must become true, not for a time."""
-    for _ in range(600):
-        if holds():
-            return
-        page.wait_for_timeout(100)
-    assert holds()
-
-
 def standing():
     return Annotation.objects.standing().count()
 
@@ -140,7 +132,7 @@ def test_fifty_labels_over_a_broken_connection_and_a_reload(desk, project):
         page.wait_for_selector(".has-task", timeout=60_000)
         done += label(page, keys, 50 - done, patience_s=5)
     wait_saved(page)
-    page.wait_for_function("document.querySelector('[data-part=saving]').textContent.includes('saved')")
+    until(page, "document.querySelector('[data-part=saving]').textContent.includes('saved')")
     assert standing() == Annotation.objects.count() == 50
     assert len(set(Annotation.objects.values_list("task", flat=True))) == 50
     assert Counter(Annotation.objects.values_list("label", flat=True)) == dict.fromkeys(range(5), 10)
@@ -208,7 +200,7 @@ class TestUndo:
         page.keyboard.press("1")
         page.wait_for_selector("text=1 saved")
         page.keyboard.press("u")
-        page.wait_for_function("title => document.querySelector('[data-part=title]').textContent === title", arg=title)
+        until(page, "title => document.querySelector('[data-part=title]').textContent === title", arg=title)
         page.keyboard.press("5")
         eventually(page, lambda: Annotation.objects.count() == 2)
         assert list(Annotation.objects.standing().values_list("label", flat=True)) == [4]
@@ -262,9 +254,7 @@ class TestUndo:
             page.keyboard.press(key)
             eventually(page, lambda table=table: table.objects.count() == 1)
             page.keyboard.press("u")
-            page.wait_for_function(
-                "title => document.querySelector('[data-part=title]').textContent === title", arg=title
-            )
+            until(page, "title => document.querySelector('[data-part=title]').textContent === title", arg=title)
             eventually(page, lambda table=table: table.objects.count() == 0)
         page.keyboard.press("1")
         page.wait_for_selector("text=1 saved")

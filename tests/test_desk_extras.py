@@ -6,6 +6,7 @@ from accounts.models import User
 from annotation import review
 from annotation.models import Annotation, Project
 from rfnet_service.models import Checkpoint, Verdict
+from tests.in_browser import until
 from tests.test_desk_browser import (  # noqa: F401 - fixtures
     CHROMIUM,
     SIZES,
@@ -96,7 +97,7 @@ class TestDetails:
         page = desk()
         page.mouse.move(*at(page, 0.8, 0.2))
         page.mouse.wheel(0, -400)
-        page.wait_for_function("document.querySelector('[data-part=zoom]').textContent !== '100%'")
+        until(page, "document.querySelector('[data-part=zoom]').textContent !== '100%'")
         page.mouse.click(*at(page, 0.8, 0.2))
         press(page, "0")
         marker = page.locator("[data-part=marker]").bounding_box()

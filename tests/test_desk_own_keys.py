@@ -3,6 +3,7 @@
 import pytest
 
 from annotation.models import Annotation, DeskSettings, Skip
+from tests.in_browser import until
 from tests.test_desk_browser import (  # noqa: F401 - fixtures
     CHROMIUM,
     SIZES,
@@ -147,7 +148,7 @@ class TestPicture:
         assert zoom(page) == 100
         page.mouse.move(*at(page, 0.5, 0.5))
         page.mouse.wheel(0, -300)
-        page.wait_for_function("parseInt(document.querySelector('[data-part=zoom]').textContent) > 150")
+        until(page, "parseInt(document.querySelector('[data-part=zoom]').textContent) > 150")
         left = page.locator("[data-part=canvas]").bounding_box()["x"]
         page.keyboard.press("ArrowRight")
         assert page.locator("[data-part=canvas]").bounding_box()["x"] < left
@@ -170,11 +171,11 @@ class TestPicture:
         page.keyboard.press("c")
         page.wait_for_selector("[data-view=compare][aria-pressed=true]")
         page.mouse.move(*at(page, 0.25, 0.5))
-        page.wait_for_function("document.querySelector('[data-part=over]').style.clipPath.includes('75')")
+        until(page, "document.querySelector('[data-part=over]').style.clipPath.includes('75')")
         line = page.locator("[data-part=line]").bounding_box()
         assert line["x"] + 1 == pytest.approx(at(page, 0.25, 0)[0], abs=2)
         page.keyboard.press("ArrowRight")
-        page.wait_for_function("document.querySelector('[data-part=over]').style.clipPath.includes('70')")
+        until(page, "document.querySelector('[data-part=over]').style.clipPath.includes('70')")
         page.keyboard.press("c")
         assert page.is_hidden("[data-part=over]") and page.is_hidden("[data-part=line]")
         page.keyboard.press("c")
@@ -196,7 +197,7 @@ class TestPicture:
         assert picture["height"] >= 200
         assert page.evaluate("scrollY") == 0
         self.pinch(page, context)
-        page.wait_for_function("parseInt(document.querySelector('[data-part=zoom]').textContent) > 150")
+        until(page, "parseInt(document.querySelector('[data-part=zoom]').textContent) > 150")
         assert page.is_hidden("[data-part=marker]")  # a pinch is no tap
         page.touchscreen.tap(*at(page, 0.5, 0.5))
         page.wait_for_selector("[data-part=marker]", state="visible")

@@ -170,7 +170,10 @@ class TestForgedRequests:
         response = client.post("/login/", {"username": "alice", "password": "a-long-password"})
         cookie = client.cookies["sessionid"]
         assert response.status_code == 302 and cookie["httponly"] and cookie["samesite"] == "Lax"
-        assert client.get("/desk/")["X-Frame-Options"] == "DENY"
+        page = client.get("/desk/")
+        assert page["X-Frame-Options"] == "DENY"
+        # No script but our own files, whatever slips into a page.
+        assert "default-src 'self'" in page["Content-Security-Policy"] and "script-src" not in page["Content-Security-Policy"]
 
     @pytest.mark.parametrize("next_url", ["//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", "http:///evil.example"])
     def test_nobody_is_sent_elsewhere(self, house, people, olga, next_url):

@@ -13,6 +13,7 @@ from annotation.models import Gold, Guidelines, Project, SavedFilter, Snapshot, 
 from runs.models import Run
 from tests import build
 from tests.data_rows import consensus
+from tests.in_browser import until
 from tests.test_review_browser import SIZES, browser  # noqa: F401 - a fixture
 
 pytest.importorskip("playwright")
@@ -101,7 +102,7 @@ class TestLabelBrowser:
         go(page, "/labels/?order=oldest")
         assert page.locator(".label-card").count() == 36
         page.click("text=More candidates")
-        page.wait_for_function("document.querySelectorAll('.label-card').length === 40")
+        until(page, "document.querySelectorAll('.label-card').length === 40")
         seen = page.locator(".label-card a[href^='/candidates/']").evaluate_all("all => all.map(a => a.href)")
         assert len(set(seen)) == len(seen) == 40 and page.locator("#more").count() == 0
 

@@ -19,6 +19,7 @@ from PIL import Image
 from generation.models import Product, Prompt
 from runs.models import Run, RunMetric
 from tests import build
+from tests.in_browser import until
 
 pytestmark = pytest.mark.django_db
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
@@ -666,10 +667,10 @@ class TestInTheBrowser:
         assert page.inner_text(".estimate-number") == "12"
         page.fill("[name=most_products]", "")
         page.press("[name=most_products]", "Tab")
-        page.wait_for_function("document.querySelector('.estimate-number')?.textContent === '54'")
+        until(page, "document.querySelector('.estimate-number')?.textContent === '54'")
         page.goto(live_server.url + reverse("products"))
         page.click("#more a")
-        page.wait_for_function("document.querySelectorAll('.picture-card').length === 54")
+        until(page, "document.querySelectorAll('.picture-card').length === 54")
 
     def test_curves_are_drawn(self, browser, client, urls, live_server, loop):
         page = self.pages(browser, client, live_server, 1440, "dark")

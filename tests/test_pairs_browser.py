@@ -13,6 +13,7 @@ from django.test import Client
 from accounts.models import User
 from annotation.models import PairHandout, PairSlot, Preference, Project
 from tests import pair_rows
+from tests.in_browser import until
 from tests.test_desk_browser import eventually, wait_saved, wait_until_held
 
 pytest.importorskip("playwright")
@@ -184,7 +185,7 @@ class TestUndo:
         page.keyboard.press("1")
         page.wait_for_selector("text=1 saved")
         page.keyboard.press("u")
-        page.wait_for_function("title => document.querySelector('[data-part=title]').textContent === title", arg=before)
+        until(page, "title => document.querySelector('[data-part=title]').textContent === title", arg=before)
         page.keyboard.press("t")
         eventually(page, lambda: Preference.objects.count() == 2)
         assert saved() == ["tie"]
@@ -352,7 +353,7 @@ class TestResultsPage:
         assert canvas.evaluate("canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data].some(Boolean)")
         canvas.focus()
         page.keyboard.press("ArrowDown")
-        page.wait_for_function("document.querySelector('[data-plot=interval] [aria-live]').textContent.startsWith('after: Strength 0.')")
+        until(page, "document.querySelector('[data-plot=interval] [aria-live]').textContent.startsWith('after: Strength 0.')")
         page.click("button[value=preview]")
         page.wait_for_selector("#plan")
         found = axe.run(page).response["violations"]

@@ -13,6 +13,7 @@ from annotation.actions import Pick, add_tasks, lease
 from annotation.answers import Answer, save_annotations
 from annotation.models import Annotation, Consensus, Decision, Project, SentBack
 from tests import build
+from tests.in_browser import eventually, until
 
 pytest.importorskip("playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -82,14 +83,6 @@ def page(browser, live_server, people, request):
     assert errors == []
 
 
-def eventually(page, holds):
-    for _ in range(600):
-        if holds():
-            return
-        page.wait_for_timeout(100)
-    assert holds()
-
-
 def open_review(page, row, query=""):
     page.goto(f"{page.base}/review/{row.pk}/{query}")
     page.wait_for_load_state("networkidle")
@@ -106,7 +99,7 @@ def press_and_move_on(page, key):
     before = shown(page)
     page.wait_for_timeout(LEAST_LOOK_MS)
     page.keyboard.press(key)
-    page.wait_for_function("before => document.querySelector('[data-review]').dataset.candidate !== before", arg=before)
+    until(page, "before => document.querySelector('[data-review]').dataset.candidate !== before", arg=before)
 
 
 class TestReview:
