@@ -17,7 +17,8 @@ from runs.context import BadInput, RunContext, StopRequested
 from runs.kinds import kind_of
 from runs.models import Run, settle_parent
 
-POLL_S = 0.3
+POLL_S = 0.3  # when nothing has happened for a while; at first more often
+FIRST_POLL_S = 0.02
 Part = tuple[dict[str, Any], int]
 
 
@@ -42,9 +43,11 @@ def work_in_parts(
     _make(ctx, part_kind, parts, still_done)
     name = f"{socket.gethostname()}:{os.getpid()}:part of {ctx.run.pk}"
     told: set[int] = set()
+    pause = FIRST_POLL_S
     while True:
         ctx.stop_if_asked()
-        _tell(ctx, told, on_done)
+        if _tell(ctx, told, on_done):
+            pause = FIRST_POLL_S
         mine = ctx.run.parts.filter(state=Run.State.QUEUED).order_by("pk").first()
         if mine is not None:
             if mine.claim(name):
@@ -55,7 +58,8 @@ def work_in_parts(
             break
         for part_id, fence in Run.objects.lapsed().filter(parent=ctx.run).values_list("pk", "fence"):
             worker_lost(part_id, fence, "its worker was not heard of any more")
-        time.sleep(POLL_S)
+        time.sleep(pause)
+        pause = min(POLL_S, 1.5 * pause)
     if ctx.run.parts.exclude(state=Run.State.SUCCEEDED).exists():
         if Run.objects.filter(pk=ctx.run.pk, stop_requested=True).exists():
             raise StopRequested
@@ -64,11 +68,14 @@ def work_in_parts(
     return list(ctx.run.parts.order_by("pk").values_list("result", flat=True))
 
 
-def _tell(ctx: RunContext, told: set[int], on_done: Callable[[dict[str, Any]], object]) -> None:
+def _tell(ctx: RunContext, told: set[int], on_done: Callable[[dict[str, Any]], object]) -> bool:
+    """Whether there was anything to tell."""
+    before = len(told)
     done = ctx.run.parts.filter(state=Run.State.SUCCEEDED).exclude(pk__in=told).order_by("pk")
     for pk, params in done.values_list("pk", "params"):
         told.add(pk)
         on_done(params)
+    return len(told) > before
 
 
 def _work_on(part: Run) -> None:

@@ -19,9 +19,9 @@ PIECE = 4 * 1024 * 1024
 _DIRECT = getattr(os, "O_DIRECT", 0)
 
 
-def piece_of_memory() -> memoryview:
-    """PIECE bytes that begin at a page."""
-    return memoryview(mmap.mmap(-1, PIECE))
+def memory(n_bytes: int = PIECE) -> memoryview:
+    """Bytes that begin at a page; private, so that the system gives large pages where it can."""
+    return memoryview(mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 class LocalFile:
@@ -63,9 +63,9 @@ def pieces(path: str) -> Iterator[memoryview]:
     """The bytes of a file from the disk. Each piece is good until the next one is asked for."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     try:
-        is_direct, at, memory = _set_direct(handle, True), 0, piece_of_memory()
-        while n := _read(handle, memory, at, is_direct):
-            yield memory[:n]
+        is_direct, at, piece = _set_direct(handle, True), 0, memory()
+        while n := _read(handle, piece, at, is_direct):
+            yield piece[:n]
             at += n
             if is_direct and n % ALIGN:  # the end; if not, the usual way from here
                 is_direct = _set_direct(handle, False)
@@ -73,14 +73,14 @@ def pieces(path: str) -> Iterator[memoryview]:
         os.close(handle)
 
 
-def _read(handle: int, memory: memoryview, at: int, is_direct: bool) -> int:
+def _read(handle: int, piece: memoryview, at: int, is_direct: bool) -> int:
     try:
-        return os.preadv(handle, [memory], at)
+        return os.preadv(handle, [piece], at)
     except OSError as error:
         if not is_direct or error.errno != 22:
             raise
     _set_direct(handle, False)
-    return os.preadv(handle, [memory], at)
+    return os.preadv(handle, [piece], at)
 
 
 def _set_direct(handle: int, wanted: bool) -> bool:

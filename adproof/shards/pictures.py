@@ -7,7 +7,6 @@ arrays lie in the same memory, which is used again for the row group after the n
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from adproof.blobs import BlobStore
+from adproof.shards import direct
 
 READERS = 2
 _AT_ONCE = 16  # pictures that a thread reads before it takes the next ones
@@ -88,7 +88,7 @@ class PictureReader:
         self._turn = (self._turn + 1) % _AT_WORK
         if len(self._memory[self._turn]) < n_bytes:
             self._memory[self._turn] = memoryview(b"")  # let go of it first
-            self._memory[self._turn] = memoryview(mmap.mmap(-1, (n_bytes + n_bytes // 8) // _MB * _MB + _MB))
+            self._memory[self._turn] = direct.memory((n_bytes + n_bytes // 8) // _MB * _MB + _MB)
         return self._memory[self._turn]
 
     def _size(self, sample: str, sha: str | None) -> int:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from adproof.shards import direct
-from adproof.shards.direct import PIECE, piece_of_memory
+from adproof.shards.direct import PIECE
 
 T = TypeVar("T")
 # Unfinished files and notes about finished shards live here until the version is complete.
@@ -71,7 +71,7 @@ class HashingSink:
 
     def _free_piece(self) -> memoryview:
         if len(self._waiting) < _PIECES:
-            return piece_of_memory()
+            return direct.memory()
         piece, *work = self._waiting.popleft()
         for one in work:
             one.result()
