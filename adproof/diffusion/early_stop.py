@@ -15,8 +15,6 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 MOST_LOST = 0.02
-# For the mini set and its RFNet, as studies/early_stop.py chose them (see its results).
-MINI_STEP, MINI_THRESHOLD = 8, 0.05
 
 
 @dataclass(frozen=True)
