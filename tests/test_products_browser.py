@@ -8,6 +8,7 @@ from adproof.perception.pictures import open_picture
 from generation.blobs import blobs
 from generation.models import Product
 from tests.cut_out_rows import H, W, waiting
+from tests.in_browser import until
 from tests.test_manage_browser import assert_good, go, page, people  # noqa: F401 - fixtures
 from tests.test_review_browser import SIZES, browser  # noqa: F401 - a fixture
 
@@ -79,7 +80,7 @@ class TestCutOuts:
         assert page.evaluate(seen) < 100
         page.evaluate("""() => { for (const [name, value] of [['threshold', 15], ['softness', 10]]) {
             const one = document.getElementById(name); one.value = value; one.dispatchEvent(new Event('input', {bubbles: true})); } }""")
-        page.wait_for_function(f"({seen})() > 200")
+        until(page, f"({seen})() > 200")
         page.click("text=Save, look again")
         page.wait_for_selector("text=threshold 15 %")
         assert alpha_of(jug)[H // 2, int(0.75 * W)] == 255 and jug.is_waiting
