@@ -355,7 +355,8 @@ class Consensus(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(fields=["label", "-id"], name="consensus_label"),
+            # In the order of candidates: the gallery walks it.
+            models.Index(fields=["label", "candidate"], name="consensus_by_label"),
             models.Index(fields=["agreement", "candidate"], name="consensus_agreement"),
             models.Index(fields=["activelab_score", "candidate"], name="consensus_activelab"),
             # The order of review_queue: what has no score comes last.

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from adproof.labels import N_LABELS, parse_label
 from annotation.actions import COUNT_AT_MOST
 from annotation.answers import Answer
+from config.strict import Strict
 
 MAX_ANSWERS = 100
 MAX_LEASE = 50
@@ -21,17 +22,6 @@ HELD_HELP = (
 VIEWS = ("generated", "product", "depth", "saliency")
 DAY_S = 86_400
 MOST = 2**63 - 1
-
-
-class Strict(serializers.Serializer):
-    def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, dict):
-            unknown = sorted(set(data) - set(self.fields))
-            if unknown:
-                raise serializers.ValidationError(
-                    {name[:60]: [f"Unknown field. Known: {', '.join(self.fields)}."] for name in map(str, unknown)}
-                )
-        return super().to_internal_value(data)
 
 
 @extend_schema_field({"oneOf": [{"type": "integer", "minimum": 0, "maximum": N_LABELS - 1}, {"type": "string"}]})

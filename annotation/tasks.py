@@ -7,7 +7,14 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from annotation import bulk, figures, quality, queue_changes, usual_examples  # noqa: F401 - also what the clock counts
+from annotation import (  # noqa: F401 - also what the clock counts
+    bulk,
+    figures,
+    quality,
+    queue_changes,
+    sending,
+    usual_examples,
+)
 from runs.clock import regularly
 from runs.context import BadInput, RunContext
 from runs.kinds import kind
@@ -49,6 +56,11 @@ def bulk_labels(ctx: RunContext) -> dict[str, Any]:
         draft.replace(kept)
         ctx.progress(at, snapshot.count, force=True)
     return {"done": report.done, "left_out": dict(report.left_out)}
+
+
+@kind(sending.KIND, title="Send candidates to annotators", queue="light")
+def send_candidates(ctx: RunContext) -> dict[str, Any]:
+    return sending.work(ctx)
 
 
 @kind(queue_changes.KIND, title="Change a queue", queue="light", max_attempts=10)

@@ -12,11 +12,13 @@ from annotation import (
     quality_views,
     queue_views,
     review_views,
+    sending_views,
     team_views,
     views,
 )
 
 urlpatterns = [
+    path("candidates/send/", sending_views.send, name="candidates-send"),
     path("desk/", views.desk, name="desk"),
     path("pairs/", pair_views.pairs, name="pairs"),
     path("guidelines/", guidelines_views.guidelines, name="guidelines"),

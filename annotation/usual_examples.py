@@ -16,7 +16,7 @@ def agreed_on(label: int) -> list[str]:
         Consensus.objects.filter(label=label, agreement=1, annotation_count__gte=3, is_complete=True)
         .exclude(candidate__in=gold)
         .filter(candidate__product__unsuitable=False)
-        .order_by("-id")
+        .order_by("-candidate_id")
         .values_list("candidate__image_sha256", flat=True)[:EXAMPLES_PER_LABEL]
     )
     return list(rows)

@@ -67,7 +67,7 @@ def _people() -> dict[str, Any]:
     return {"crowd": crowd, "first_person": crowd[0]}
 
 
-def _candidates(rows: int, made: dict[str, Any]) -> dict[str, Any]:
+def _candidates(rows: int, made: dict[str, Any], **own: str) -> dict[str, Any]:
     from generation.models import Candidate, Generator, Product, Prompt
 
     n_products = max(1, rows // PRODUCTS_SHARE)
@@ -102,7 +102,7 @@ def _candidates(rows: int, made: dict[str, Any]) -> dict[str, Any]:
             "saliency_sha256": "lpad(to_hex(n), 64, '2')",
             "product_id": f"{product.pk} + n %% {n_products}", "prompt_id": f"{prompts[0].pk} + n %% {len(prompts)}",
             "generator_id": f"{generators[0].pk} + n %% {len(generators)}",
-            "created_at": "first.created_at - (%(n)s - n) * interval '3 seconds'",
+            "created_at": "first.created_at - (%(n)s - n) * interval '3 seconds'", **own,
         },
         n=rows - 1,
     )  # fmt: skip
@@ -308,3 +308,25 @@ def an_import() -> dict[str, Any]:
     )  # fmt: skip
     ImportProblem.objects.bulk_create([ImportProblem(run=run, where=f"a/{n}.png", problem="It is no picture.") for n in range(40)])
     return {"import": run.pk}
+
+
+def a_drawing(made: dict[str, Any]) -> dict[str, Any]:
+    """A large run of drawing, and a candidate that was made again."""
+    from generation.models import Plan, Share
+    from runs.models import Run
+
+    run = Run.objects.create(kind="generate", title="Draw 1,000,000 candidates", state="spent", total=1_000_000, done=640_000)
+    plan = Plan.objects.create(
+        run=run, generator_id=made["generator"], products=list(range(made["product"], made["product"] + 1000)),
+        product_kinds=[0] * 1000, prompts=[made["prompt"]], prompt_kinds=[[]], total=1_000_000, part_size=1000, is_planned=True,
+        part_params={"attempts": 1}, budget_images=640_000, left_out={"unsuitable": 3},
+    )  # fmt: skip
+    parts = Run.objects.bulk_create(
+        Run(kind="generate_part", title="part", parent=run, state="succeeded", total=1000, done=1000) for _ in range(1000)
+    )
+    Share.objects.bulk_create(Share(plan=plan, part=part, images=640, seconds=2000, is_closed=True) for part in parts)
+    params = {"candidate": made["candidate"]}
+    remade = Run.objects.create(
+        kind="remake", title="Make it again", state="succeeded", params=params, result={"sentence": "Equal."}
+    )  # fmt: skip
+    return {"drawing": run.pk, "remade": remade.pk}

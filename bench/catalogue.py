@@ -37,6 +37,7 @@ PLACES = {
     "training/": "training", "rounds/": "round", "runs/": "run", "api/v1/desk/pictures/": "sha256",
     "datasets/<int:pk>/compare/": "older", "datasets/<int:pk>/inspect/": "=labels",
     "datasets/import/": "import", "api/v1/datasets/import/": "import", "datasets/signed/": "=none",
+    "generate/": "drawing", "api/v1/generation/runs/": "drawing", "candidates/remade/": "remade",
     "api/v1/datasets/": "version", "api/v1/datasets/<int:version>/compare/": "older",
 }  # fmt: skip
 # Addresses that are no pages here, and why.
@@ -109,7 +110,7 @@ def _bench(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
 def _rows(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     from django.core.management import call_command
 
-    from bench._catalogue_rows import an_import, fill
+    from bench._catalogue_rows import a_drawing, an_import, fill
     from bench._rows import settle
 
     kept = folder / f"catalogue-{args.rows}.json"
@@ -123,7 +124,7 @@ def _rows(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         print(f"{args.rows:,} candidates and all that belongs to them: {time.monotonic() - started:.0f} s", file=sys.stderr)
         kept.write_text(json.dumps(made))
     if "runs_s" not in made:
-        made |= an_import() | {"runs_s": _runs(made)}
+        made |= an_import() | a_drawing(made) | {"runs_s": _runs(made)}
     if "fit" not in made["runs_s"] and not args.no_fit:
         made["runs_s"]["fit"] = _fit()
     kept.write_text(json.dumps(made))

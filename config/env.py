@@ -38,6 +38,17 @@ def number(name: str, default: int, least: int = 0) -> int:
     return int(value)
 
 
+def amount(name: str, default: float) -> float:
+    value = text(name, str(default))
+    try:
+        found = float(value)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found < 1e9:
+        raise BadSetting(f"{name}={value!r} is not a number of at least 0, like 1.25")
+    return found
+
+
 def words(name: str, default: str) -> list[str]:
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 

@@ -208,6 +208,9 @@ MODEL_SET = env.text("MODEL_SET", "mini")
 # Where depth and saliency are computed, and in which numbers: "auto", "fp32" or "bf16".
 PERCEPTION_DEVICE = env.text("PERCEPTION_DEVICE", "cpu")
 PERCEPTION_PRECISION = env.text("PERCEPTION_PRECISION", "auto")
+# What one worker costs an hour; 0: pages speak of seconds only.
+COMPUTE_PRICE = env.amount("COMPUTE_PRICE", 0)
+COMPUTE_CURRENCY = env.text("COMPUTE_CURRENCY", "EUR")
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

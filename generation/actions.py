@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
 
-from adproof import wording
 from generation.blobs import blobs
 from generation.importing import Problem, ProductFile, from_csv, from_pictures
 from generation.looks import look_of
 from generation.models import Candidate, Generator, Product, Prompt, candidate_key
-from runs.actions import start_in_parts, start_run
+from generation.planning import MAX_ATTEMPTS, Budget, CannotStart, plan_items, seed_of, start_generation
+from runs.actions import start_run
 from runs.models import Run
 
-PART_SIZE = 16
 PERCEIVED_TOGETHER = 256
-MAX_ATTEMPTS = 8
-MAX_CANDIDATES_A_RUN = 1_000_000
+__all__ = ["MAX_ATTEMPTS", "Budget", "CannotStart", "plan_items", "seed_of", "start_generation"]
 
 
 @dataclass
@@ -32,10 +29,6 @@ class ImportReport:
     problems: list[Problem] = field(default_factory=list)
     # Pictures without alpha wait for U2-Net: this run cuts them out.
     cut_out_run: Run | None = None
-
-
-class CannotStart(ValueError):
-    """A run can't be started as asked; the message says what to change."""
 
 
 def import_product_files(
@@ -171,120 +164,6 @@ def put_in_use(generator: Generator) -> None:
         Generator.objects.filter(is_in_use=True).update(is_in_use=False)
         Generator.objects.filter(pk=generator.pk).update(is_in_use=True)
     generator.is_in_use = True
-
-
-def seed_of(base: int, product: Product, prompt: Prompt, number: int, attempt: int = 1) -> int:
-    """A seed for each image that depends on nothing but what is drawn: running a plan again draws the same."""
-    text = f"{base}/{product.pk}/{prompt.pk}/{number}/{attempt}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
-
-
-def plan_items(
-    products: Sequence[Product], prompts: Sequence[Prompt], per_pair: int, base_seed: int
-) -> list[dict[str, Any]]:
-    """Products x prompts x seeds, interleaved so that the first images show many products.
-
-    Prompts of another category are left out.
-    """
-    items = []
-    for number in range(per_pair):
-        for shift in range(len(prompts)):
-            for index, product in enumerate(products):
-                prompt = prompts[(index + shift) % len(prompts)]
-                if not prompt.fits(product.category):
-                    continue
-                items.append(
-                    {
-                        "product": product.pk,
-                        "prompt": prompt.pk,
-                        "number": number,
-                        "seed": seed_of(base_seed, product, prompt, number),
-                    }
-                )
-    return items
-
-
-def checked_early_stop(values: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Raises CannotStart for a step or threshold that can't be."""
-    if values is None:
-        return None
-    step, threshold = values.get("step"), values.get("threshold")
-    if not isinstance(step, int) or step < 1:
-        raise CannotStart("Early stop looks after a step: name one from 1 on, before the generator's last.")
-    if not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
-        raise CannotStart("Early stop's threshold is a probability: 0 gives nothing up, 1 gives everything up.")
-    return {"step": step, "threshold": float(threshold)}
-
-
-def start_generation(
-    *,
-    products: Iterable[Product],
-    prompts: Iterable[Prompt],
-    per_pair: int = 1,
-    attempts: int = 1,
-    generator: Generator | None = None,
-    limit: int | None = None,
-    base_seed: int = 0,
-    user: Any = None,
-    then: list[list[Any]] | None = None,
-    then_each_part: list[list[Any]] | None = None,
-    part_size: int = PART_SIZE,
-    early_stop: dict[str, Any] | None = None,
-) -> Run:
-    """Draw candidates for products x prompts x `per_pair` seeds, with up to `attempts` draws each (Recurrent Generation).
-
-    early_stop: {"step": after which RFNet looks at what a picture is heading for, "threshold": the p(available) under
-    which it is given up}; None: every picture is drawn to its end.
-    Raises CannotStart with what to change.
-    """
-    products = [product for product in products if product.is_drawable]
-    prompts = [prompt for prompt in prompts if prompt.is_active]
-    generator = generator or Generator.objects.filter(is_in_use=True).first()
-    if not products:
-        raise CannotStart(
-            "No product to draw: choose at least one that is not flagged unsuitable and whose cut-out is accepted."
-        )
-    if not prompts:
-        raise CannotStart("No prompt to draw with: choose at least one active prompt.")
-    for prompt in prompts:
-        try:
-            wording.check(f"{prompt.text} {prompt.negative_text}", prompt.lists)
-        except wording.WordingError as problem:
-            raise CannotStart(f"The prompt “{prompt}” can't be drawn: {problem}") from problem
-    if generator is None:
-        raise CannotStart("No generator is in use: put one in use on the generators page.")
-    if not 1 <= attempts <= MAX_ATTEMPTS:
-        raise CannotStart(f"Attempts must lie between 1 and {MAX_ATTEMPTS}.")
-    if per_pair < 1 or len(products) * len(prompts) * per_pair > MAX_CANDIDATES_A_RUN:
-        raise CannotStart(
-            f"That makes {len(products) * len(prompts) * per_pair:,} images; 1 to {MAX_CANDIDATES_A_RUN:,} a run are allowed."
-        )
-    early_stop = checked_early_stop(early_stop)
-    items = plan_items(products, prompts, per_pair, base_seed)[:limit]
-    if not items:
-        raise CannotStart("None of the chosen prompts fits the categories of the chosen products.")
-    kind = "generate_part" if attempts == 1 and early_stop is None else "recurrent_part"
-    parts = [
-        {
-            "generator": generator.pk,
-            "items": items[at : at + part_size],
-            "attempts": attempts,
-            "base_seed": base_seed,
-            "early_stop": early_stop,
-            "then": then_each_part or [],
-        }
-        for at in range(0, len(items), part_size)
-    ]
-    title = (
-        f"Draw {len(items)} candidates"
-        if attempts == 1
-        else f"Draw {len(items)} candidates, up to {attempts} attempts each"
-    )
-    return start_in_parts(
-        "generate", kind, parts, params={"generator": generator.pk, "images": len(items), "attempts": attempts,
-                                   "early_stop": early_stop, "then": then or []},
-        title=title, user=user, sizes=[len(part["items"]) for part in parts],
-    )  # fmt: skip
 
 
 def key_of(product: Product, prompt: Prompt, generator: Generator, seed: int, abandoned_at: int | None = None) -> str:

@@ -1,6 +1,9 @@
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.html import format_html
 
@@ -9,13 +12,16 @@ from generation.actions import put_in_use
 from generation.models import (
     Candidate,
     CategoryDefaults,
+    Failure,
     Generator,
     ImportProblem,
+    Plan,
     Product,
     Prompt,
     PromptText,
     VariableList,
 )
+from generation.planning import MOST_TICKED
 
 
 def picture(sha256: str) -> str:
@@ -25,13 +31,27 @@ def picture(sha256: str) -> str:
     return format_html('<img src="{}" alt="" width="48" height="48">', reverse("thumbnail", args=[96, sha256]))
 
 
+def draw_with(model_admin: StaffAdmin, request: HttpRequest, what: str, chosen: QuerySet[Any]) -> HttpResponse | None:
+    """To the form that draws, with what is ticked; there it says how many that makes, before anything begins."""
+    if not request.user.may("generate"):
+        model_admin.message_user(request, "Your role can't draw candidates. Ask an operator for it.", "error")
+        return None
+    ids = list(chosen.values_list("pk", flat=True)[: MOST_TICKED + 1])
+    if len(ids) > MOST_TICKED:
+        model_admin.message_user(
+            request, f"Tick {MOST_TICKED} at most, or choose by category on the page “Draw candidates”.", "error"
+        )
+        return None
+    return redirect(f"{reverse('generate')}?{what}={','.join(map(str, ids))}")
+
+
 @admin.register(Product)
 class ProductAdmin(StaffAdmin):
     see, change = "see_candidates", "edit_products"
     list_display = ["id", "shown", "sku", "title", "category", "source", "unsuitable", "created_at"]
     list_filter = ["unsuitable", "is_waiting", "is_cut_out_by_model"]
     search_fields = ["=id", "sku", "title"]
-    actions = ["take_flag_back"]
+    actions = ["draw", "take_flag_back"]
     fields = [
         "sku", "title", "description", "category", "source", "license", "size_cm", "unsuitable", "unsuitable_reason",
         "image_sha256", "width_px", "height_px", "is_cut_out_by_model", "is_waiting", "accepted_by", "accepted_at", "created_at",
@@ -51,6 +71,10 @@ class ProductAdmin(StaffAdmin):
         count = chosen.update(unsuitable=False, unsuitable_reason="")
         self.message_user(request, f"{count} products may be drawn again.")
 
+    @admin.action(description="Draw candidates…")
+    def draw(self, request: HttpRequest, chosen: QuerySet[Product]) -> HttpResponse | None:
+        return draw_with(self, request, "products", chosen)
+
 
 @admin.register(Prompt)
 class PromptAdmin(StaffAdmin):
@@ -60,6 +84,11 @@ class PromptAdmin(StaffAdmin):
     list_display = ["id", "name", "text", "image_scale", "categories", "is_active"]
     list_filter = ["is_active"]
     search_fields = ["name", "text"]
+    actions = ["draw"]
+
+    @admin.action(description="Draw candidates…")
+    def draw(self, request: HttpRequest, chosen: QuerySet[Prompt]) -> HttpResponse | None:
+        return draw_with(self, request, "prompts", chosen)
 
 
 @admin.register(VariableList)
@@ -129,3 +158,23 @@ class ImportProblemAdmin(StaffAdmin):
     see = "edit_products"
     list_display = ["id", "where", "problem", "run_id", "created_at"]
     raw_id_fields = ["run"]
+
+
+@admin.register(Plan)
+class PlanAdmin(StaffAdmin):
+    see = "see_runs"
+    list_display = ["id", "run_id", "generator", "total", "budget_images", "budget_seconds", "is_planned"]
+    list_select_related = ["generator"]
+    raw_id_fields = ["run"]
+    search_fields = ["=run__id"]
+    # A hundred thousand ids are no use on a page.
+    exclude = ["products", "product_kinds", "prompts", "prompt_kinds"]
+
+
+@admin.register(Failure)
+class FailureAdmin(StaffAdmin):
+    see = "see_runs"
+    list_display = ["id", "plan_id", "product", "prompt", "seed", "problem", "created_at"]
+    list_select_related = ["product", "prompt"]
+    raw_id_fields = ["plan", "part", "product", "prompt"]
+    search_fields = ["=plan__run__id"]

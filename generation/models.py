@@ -8,11 +8,13 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
 from adproof import wording
+from generation.plan_models import Failure, Plan, Share  # noqa: F401 - models, found here like the others
 
 MAX_PROMPT_CHARS = 2000
 SHA256 = {"max_length": 64}
@@ -290,7 +292,9 @@ class Candidate(models.Model):
     environment = models.ForeignKey(
         Environment, null=True, blank=True, on_delete=models.PROTECT, related_name="candidates", db_index=False
     )
-    run = models.ForeignKey("runs.Run", null=True, on_delete=models.SET_NULL, related_name="candidates")
+    run = models.ForeignKey(
+        "runs.Run", null=True, on_delete=models.SET_NULL, related_name="candidates", db_index=False
+    )  # fmt: skip
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = CandidateQuerySet.as_manager()
@@ -301,6 +305,11 @@ class Candidate(models.Model):
             models.Index(fields=["generator", "-id"], name="candidate_generator"),
             models.Index(fields=["prompt", "-id"], name="candidate_prompt"),
             models.Index(fields=["draw", "attempt"], name="candidate_draw"),
+            models.Index(fields=["run", "-id"], name="candidate_run"),
+            models.Index(fields=["-id"], condition=Q(attempt__gt=1), name="candidate_again"),
+            models.Index(fields=["-id"], condition=Q(abandoned_at_step__isnull=False), name="candidate_given_up"),
+            # Rows come in in the order of time: a few kilobytes say in which part of the table a day lies.
+            BrinIndex(fields=["created_at"], name="candidate_day"),
             models.Index(fields=["id"], condition=Q(depth_sha256=""), name="candidate_unperceived"),
             models.Index(fields=["-id"], condition=Q(abandoned_at_step__isnull=False), name="candidate_abandoned"),
         ]

@@ -4,7 +4,7 @@ from typing import Any
 
 from generation import figures  # noqa: F401 - declares what the clock counts
 from generation.blobs import blobs
-from runs.context import RunContext
+from runs.context import BadInput, RunContext
 from runs.kinds import kind, kind_in_parts
 
 
@@ -28,25 +28,37 @@ def gather_drawn(results: list[dict[str, Any]]) -> dict[str, Any]:
     return total
 
 
-kind_in_parts("generate", "Draw candidates", gather=gather_drawn)
+kind_in_parts("generate", "Draw candidates", gather=gather_drawn, panel="generation-panel")
+
+
+@kind("plan_generation", "Plan what to draw", queue="light")
+def plan_generation(ctx: RunContext) -> dict[str, Any]:
+    """The parts of a large plan: made by a worker, for it takes longer than a page may."""
+    from generation.planning import make_parts
+    from runs.models import Run
+
+    with ctx.writing():
+        make_parts(Run.objects.get(pk=ctx.params["plan"]))
+    return {}
 
 
 @kind("generate_part", "Draw candidates (part)")
 def generate_part(ctx: RunContext) -> dict[str, Any]:
-    from generation.drawing import batches, draw_batch, items_of
+    from generation.drawing import batches, items_of
     from generation.models import Generator
+    from generation.planning import planned
+    from generation.working import Work
 
-    generator = Generator.objects.get(pk=ctx.params["generator"])
-    items = items_of(ctx.params)
-    candidates = []
+    work = Work(ctx, Generator.objects.get(pk=ctx.params["generator"]))
+    items = items_of(planned(ctx.params))
+    images, seconds, done = 0, 0.0, 0
     for batch in batches(items):
         ctx.stop_if_asked()
-        candidates += draw_batch(ctx, generator, batch)
-        ctx.progress(len(candidates), len(items), force=True)
-    return {
-        "images": len(candidates),
-        "seconds": round(sum(candidate.seconds for candidate in candidates), 2),
-    }
+        drawn = work.draw(batch)
+        images, done = images + len(drawn), done + len(batch)
+        seconds += sum(candidate.seconds for _, candidate in drawn)
+        ctx.progress(images if work.is_short else done, len(items), force=True)
+    return work.finish(images=images, seconds=round(seconds, 2))
 
 
 @kind("perceive", "Depth and saliency")
@@ -116,3 +128,21 @@ def hash_looks(ctx: RunContext) -> dict[str, Any]:
         ctx.progress(done, total)
 
     return {"without_picture": hash_missing(after_each)}
+
+
+@kind("remake", "Make a candidate again", panel="candidate-remade")
+def remake(ctx: RunContext) -> dict[str, Any]:
+    """With its recorded settings; the picture goes into the store, so that both can be looked at side by side."""
+    from generation.models import Candidate
+    from generation.remaking import CannotRemake
+    from generation.remaking import remake as draw_again
+
+    candidate = Candidate.objects.select_related("product", "generator").get(pk=ctx.params["candidate"])
+    try:
+        made = draw_again(candidate)
+    except (CannotRemake, FileNotFoundError) as problem:
+        raise BadInput(str(problem)) from problem
+    return {
+        "candidate": candidate.pk, "equal": made.equal, "sentence": made.sentence, "greatest": made.greatest,
+        "share": round(made.share, 6), "image_sha256": blobs().put(made.png),
+    }  # fmt: skip

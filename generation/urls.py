@@ -1,6 +1,6 @@
 from django.urls import path
 
-from generation import pictures, product_views, prompt_views, views
+from generation import gallery_views, pictures, product_views, prompt_views, run_views, views
 
 urlpatterns = [
     path("pictures/<str:sha256>", pictures.picture, name="picture"),
@@ -32,7 +32,13 @@ urlpatterns = [
     path("prompts/<int:pk>/results/", prompt_views.result, name="prompt_result"),
     path("generators/", views.generators, name="generators"),
     path("generators/<int:pk>/use/", views.generator_use, name="generator_use"),
-    path("candidates/", views.candidates, name="candidates"),
-    path("candidates/<int:pk>/", views.candidate, name="candidate"),
-    path("generate/", views.generate, name="generate"),
+    path("candidates/", gallery_views.candidates, name="candidates"),
+    path("candidates/<int:pk>/", gallery_views.candidate, name="candidate"),
+    path("candidates/<int:pk>/again/", gallery_views.again, name="candidate-again"),
+    path("candidates/<int:pk>/more/", gallery_views.more, name="candidate-more"),
+    path("candidates/remade/<int:pk>/", gallery_views.remade, name="candidate-remade"),
+    path("generate/", run_views.generate, name="generate"),
+    path("generate/<int:pk>/", run_views.panel, name="generation-panel"),
+    path("generate/<int:pk>/retry/", run_views.retry, name="generation-retry"),
+    path("generate/<int:pk>/budget/", run_views.budget, name="generation-budget"),
 ]

@@ -1,43 +1,30 @@
 from typing import Any
 
-from django.apps import apps
 from django.contrib import messages
-from django.db.models import Avg, Prefetch, Q
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.roles import requires
-from adproof.labels import TITLES
 from config.paging import newest_first
 from generation import actions
+from generation.costs import money, pace_of_generators
 from generation.figures import candidates_by_generator, categories
 from generation.forms import (
-    CandidateFilter,
     CsvForm,
-    GenerateForm,
     PicturesForm,
     UnsuitableForm,
 )
+from generation.gallery import with_labels
 from generation.importing import BadImport, Problem, ZipPictures
-from generation.models import Candidate, CandidateQuerySet, Generator, Product, Prompt
-from generation.prompt_library import default_prompts
+from generation.models import Generator, Product
 
 PAGE_SIZE = 40
-# So many are ticked when the drawing form opens.
-MANY_PROMPTS = 8
 PRODUCT_STATES = [
     ("", "Any"), ("drawable", "May be drawn"), ("waiting", "Waiting for a look"), ("unsuitable", "Unsuitable"),
 ]  # fmt: skip
-
-
-def with_labels(rows: CandidateQuerySet) -> CandidateQuerySet:
-    """What a candidate's card shows, in a constant number of queries: its consensus and the verdict in use."""
-    in_use = apps.get_model("rfnet_service", "Verdict").objects.filter(checkpoint__is_promoted=True)
-    return rows.select_related("product", "generator", "consensus").prefetch_related(
-        Prefetch("verdicts", queryset=in_use, to_attr="verdicts_in_use")
-    )
 
 
 def page_or_part(request: HttpRequest, template: str, context: dict[str, Any], part: str = "rows") -> HttpResponse:
@@ -139,8 +126,11 @@ def import_sentence(report: actions.ImportReport) -> str:
 def generators(request: HttpRequest) -> HttpResponse:
     counts = dict(candidates_by_generator())
     rows = list(Generator.objects.select_related("parent").order_by("-is_in_use", "-pk"))
+    paces = dict(pace_of_generators())
     for row in rows:
         row.candidate_count = counts.get(row.pk, 0)
+        row.pace_s = paces.get(row.pk)
+        row.money = money(row.pace_s)
     return render(request, "generation/generators.html", {"generators": rows})
 
 
@@ -155,81 +145,3 @@ def generator_use(request: HttpRequest, pk: int) -> HttpResponse:
     else:
         messages.success(request, f"{generator} draws from now on.")
     return redirect("generators")
-
-
-@requires("see_candidates")
-@require_safe
-def candidates(request: HttpRequest) -> HttpResponse:
-    form = CandidateFilter(request.GET)
-    page = newest_first(request, with_labels(form.narrow(Candidate.objects.all())), PAGE_SIZE)
-    return page_or_part(request, "generation/candidates.html", {"form": form, "page": page})
-
-
-@requires("see_candidates")
-@require_safe
-def candidate(request: HttpRequest, pk: int) -> HttpResponse:
-    rows = Candidate.objects.select_related("product", "prompt", "generator", "run", "consensus")
-    candidate = get_object_or_404(rows, pk=pk)
-    attempts = list(with_labels(Candidate.objects.filter(draw=candidate.draw)).order_by("attempt", "pk"))
-    verdicts = candidate.verdicts.select_related("checkpoint").order_by("-checkpoint__is_promoted", "-pk")
-    verdicts = list(verdicts[:10])
-    annotations = []
-    if request.user.may("see_quality"):
-        annotations = list(candidate.annotations.select_related("annotator").order_by("-created_at")[:50])
-    consensus = getattr(candidate, "consensus", None)
-    context = {
-        "candidate": candidate,
-        "attempts": attempts if len(attempts) > 1 else [],
-        "consensus": consensus,
-        "consensus_bars": bars(consensus.posterior) if consensus else [],
-        "verdict_in_use": next((verdict for verdict in verdicts if verdict.checkpoint.is_promoted), None),
-        "verdicts": [{"row": verdict, "bars": bars(verdict.probs)} for verdict in verdicts],
-        "annotations": annotations,
-    }
-    return render(request, "generation/candidate.html", context)
-
-
-def bars(probabilities: list[float]) -> list[dict[str, Any]]:
-    return [{"label": int(label), "title": title, "p": probabilities[label]} for label, title in TITLES.items()]
-
-
-@requires("generate")
-@require_http_methods(["GET", "HEAD", "POST"])
-def generate(request: HttpRequest) -> HttpResponse:
-    """The form; htmx posts it while it is filled in, and gets back how much that would make."""
-    product = (
-        Product.objects.filter(pk=request.GET["product"]).first() if request.GET.get("product", "").isdigit() else None
-    )
-    offered = Prompt.objects.filter(is_active=True)
-    initial = {
-        "skus": product.sku if product else "",
-        "most_products": None if product else 12,
-        "prompts": default_prompts(product.category if product else "") or offered.order_by("name")[:MANY_PROMPTS],
-    }
-    form = GenerateForm(request.POST if request.method == "POST" else None, initial=initial)
-    generator = Generator.objects.filter(is_in_use=True).first()
-    context: dict[str, Any] = {"form": form, "generator": generator, "prompts": offered.exists()}
-    if form.is_bound and form.is_valid():
-        if request.htmx:
-            return render(request, "generation/generate.html#estimate", {**context, **estimate(form, generator)})
-        chosen = form.cleaned_data
-        try:
-            run = actions.start_generation(
-                products=form.products(), prompts=chosen["prompts"], per_pair=chosen["per_pair"],
-                attempts=chosen["attempts"], base_seed=chosen["base_seed"], user=request.user,
-            )  # fmt: skip
-        except actions.CannotStart as problem:
-            form.add_error(None, str(problem))
-        else:
-            return redirect(reverse("run", args=[run.pk]))
-    if request.htmx:
-        return render(request, "generation/generate.html#estimate", context)
-    return render(request, "generation/generate.html", context, status=422 if form.is_bound else 200)
-
-
-def estimate(form: GenerateForm, generator: Generator | None) -> dict[str, Any]:
-    """How many images, and how long at the pace of the last ones of this generator (None: not known yet)."""
-    images = form.images()
-    newest = Candidate.objects.filter(generator=generator).order_by("-pk")[:100]
-    pace_s = Candidate.objects.filter(pk__in=newest.values("pk")).aggregate(mean=Avg("seconds"))["mean"]
-    return {"images": images, "seconds": images * pace_s if pace_s else None}

@@ -51,7 +51,7 @@ class Verdict(models.Model):
         constraints = [models.UniqueConstraint(fields=["candidate", "checkpoint"], name="verdict_once")]
         indexes = [
             models.Index(fields=["checkpoint", "margin"], name="verdict_unsure_first"),
-            models.Index(fields=["checkpoint", "label", "-id"], name="verdict_label"),
+            models.Index(fields=["checkpoint", "label", "candidate"], name="verdict_by_label"),
         ]
 
     def __str__(self) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from generation.drawing import EarlyLook, Item, draw_batch, product_rgba
+from generation.drawing import EarlyLook, Item, product_rgba
 from generation.models import Generator
+from generation.working import Work
 from rfnet_service.judging import judge
 from rfnet_service.models import Checkpoint
 from runs.context import BadInput, RunContext
@@ -84,18 +85,18 @@ def early_look(checkpoint: Checkpoint, generator: Generator, values: dict[str, A
 def draw_and_judge(
     ctx: RunContext,
     checkpoint: Checkpoint,
-    generator: Generator,
+    work: Work,
     waiting: list[Item],
-    early: EarlyLook | None,
     tally: Tally,
 ) -> list[Item]:
-    """One attempt of these items; returns those that are not available."""
-    candidates = draw_batch(ctx, generator, waiting, early)
+    """One attempt of these items; returns those that are not available (without those that could not be drawn)."""
+    drawn = work.draw(waiting)
+    candidates = [candidate for _, candidate in drawn]
     verdicts = judge(ctx, checkpoint, candidates)
     tally.images += len(candidates)
     tally.seconds += sum(candidate.seconds for candidate in candidates)
     left = []
-    for item, candidate, verdict in zip(waiting, candidates, verdicts, strict=True):
+    for (item, candidate), verdict in zip(drawn, verdicts, strict=True):
         tally.abandoned += candidate.abandoned_at_step is not None
         if candidate.abandoned_at_step is None and verdict.label == 0:
             tally.available_at.append(item.attempt)

@@ -47,6 +47,8 @@ def recurrent_part(ctx: RunContext) -> dict[str, Any]:
     """
     from generation.drawing import batches, items_of
     from generation.models import Generator
+    from generation.planning import planned
+    from generation.working import Work
     from rfnet_service.actions import promoted
     from rfnet_service.recurrent import Tally, draw_and_judge, early_look, steps_of
 
@@ -54,22 +56,24 @@ def recurrent_part(ctx: RunContext) -> dict[str, Any]:
     if checkpoint is None:
         raise BadInput("Recurrent Generation needs an RFNet to judge: train one and promote it, then resume this run.")
     generator = Generator.objects.get(pk=ctx.params["generator"])
-    items = items_of(ctx.params)
-    numbers = {item.draw: planned["number"] for item, planned in zip(items, ctx.params["items"], strict=True)}
     early = early_look(checkpoint, generator, ctx.params.get("early_stop"))
+    work = Work(ctx, generator, early)
+    params = planned(ctx.params)
+    items = items_of(params)
+    numbers = work.numbers = {item.draw: wish["number"] for item, wish in zip(items, params["items"], strict=True)}
     tally = Tally(ctx.params["attempts"], early.step if early else None)
     done = 0
     for batch in batches(items):
         waiting = list(batch)
         for attempt in range(1, ctx.params["attempts"] + 1):
             ctx.stop_if_asked()
-            waiting = draw_and_judge(ctx, checkpoint, generator, waiting, early, tally)
+            waiting = draw_and_judge(ctx, checkpoint, work, waiting, tally)
             if not waiting:
                 break
             waiting = [again(ctx, item, numbers[item.draw], attempt + 1) for item in waiting]
         done += len(batch)
         ctx.progress(done, len(items), force=True)
-    return tally.result(len(items), steps_of(generator))
+    return work.finish(**tally.result(len(items) - work.failed, steps_of(generator)))
 
 
 def again(ctx: RunContext, item: Any, number: int, attempt: int) -> Any:

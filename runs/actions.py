@@ -10,6 +10,9 @@ from django.utils import timezone
 from runs.kinds import kind_of
 from runs.models import Outbox, Run, settle_parent
 
+# Of many messages so many are sent at once.
+SENT_AT_ONCE = 32
+
 
 def start_run(kind: str, params: dict[str, Any], *, title: str = "", user: Any = None, key: str = "", total: int = 0,
               parent: Run | None = None) -> Run:  # fmt: skip
@@ -87,24 +90,84 @@ def start_followers(run: Run) -> None:
         start_run(kind, {**params, "after": run.pk}, user=run.created_by)
 
 
-def resume_run(run: Run) -> bool:
-    """stopped or failed -> queued again; goes on from what is already there. False if it was not at rest."""
+def send_many(ids: Iterable[int]) -> None:
+    """Tell workers to look at these runs: a handful at once, the others by the keepers, so that nobody waits for it."""
+    rows = Outbox.objects.bulk_create([Outbox(run_id=pk) for pk in ids], batch_size=1000)
+    for row in rows[:SENT_AT_ONCE]:
+        transaction.on_commit(partial(deliver, row.pk))
+
+
+def add_parts(parent: Run, part_kind: str, parts: Iterable[tuple[dict[str, Any], int]]) -> int:
+    """Further parts, in bulk, for a run that works in parts: (params, total) of each. Returns how many."""
+    spec = kind_of(part_kind)
+    rows = [
+        Run(
+            kind=part_kind, title=f"{parent.title}, part"[-200:], params=params, parent=parent, total=total,
+            created_by=parent.created_by, max_attempts=spec.max_attempts,
+        )
+        for params, total in parts
+    ]  # fmt: skip
     with transaction.atomic():
+        made = Run.objects.bulk_create(rows, batch_size=1000)
+        send_many(row.pk for row in made)
+    return len(made)
+
+
+def pause_run(run: Run) -> bool:
+    """Its parts wait until it is resumed; those at work finish the step in hand. False if it does not work in parts."""
+    if kind_of(run.kind).handler is not None:
+        return False
+    return (
+        Run.objects.filter(pk=run.pk, state=Run.State.WAITING, stop_requested=False).update(state=Run.State.PAUSED) == 1
+    )
+
+
+def part_paused(part: Run) -> None:
+    """A worker puts its part back, as the whole run is paused. If it goes on again by now, so does the part."""
+    with transaction.atomic():
+        parent = Run.objects.select_for_update().get(pk=part.parent_id)
+        locked = part.held().select_for_update().first()
+        if locked is None:
+            return
+        locked.attempt = max(0, locked.attempt - 1)
+        locked.state, locked.worker, locked.lease_until = Run.State.QUEUED, "", None
+        if locked.stop_requested:
+            locked.state, locked.finished_at = Run.State.STOPPED, timezone.now()
+        locked.save(update_fields=["state", "worker", "lease_until", "attempt", "finished_at"])
+        if locked.state == Run.State.QUEUED and parent.state != Run.State.PAUSED:
+            send(locked)
+    settle_parent(part.parent_id)
+
+
+def resume_run(run: Run) -> bool:
+    """paused, stopped, failed or out of budget -> at work again, from what is already there. False if it was not at rest."""
+    with transaction.atomic():
+        locked = Run.objects.select_for_update().get(pk=run.pk)
+        if locked.state == Run.State.PAUSED:
+            Run.objects.filter(pk=run.pk).update(state=Run.State.WAITING)
+            send_many(run.parts.filter(state=Run.State.QUEUED).order_by("pk").values_list("pk", flat=True))
+            return True
         works_itself = kind_of(run.kind).handler is not None  # then it sees to its own parts (runs.parts)
         if not works_itself and Run.objects.filter(parent=run).exists():
-            again = list(run.parts.filter(state__in=[Run.State.STOPPED, Run.State.FAILED]).select_for_update())
-            if not again:
-                return False
-            Run.objects.filter(pk=run.pk).update(
-                state=Run.State.WAITING, stop_requested=False, error="", finished_at=None
-            )
-            for part in again:
-                requeue(part, reset_attempts=True)
-            return True
-        locked = Run.objects.select_for_update().get(pk=run.pk)
-        if locked.state not in {Run.State.STOPPED, Run.State.FAILED}:
+            return _resume_parts(run)
+        if locked.state not in Run.RESUMABLE:
             return False
         requeue(locked, reset_attempts=True)
+    return True
+
+
+def _resume_parts(run: Run) -> bool:
+    at_rest = run.parts.filter(state__in=Run.RESUMABLE).select_for_update().order_by("pk")
+    again = list(at_rest.values_list("pk", flat=True))
+    if not again:
+        return False
+    Run.objects.filter(pk=run.pk).update(
+        state=Run.State.WAITING, stop_requested=False, error="", finished_at=None
+    )  # fmt: skip
+    Run.objects.filter(pk__in=again).update(
+        state=Run.State.QUEUED, worker="", lease_until=None, finished_at=None, error="", stop_requested=False, attempt=0
+    )
+    send_many(again)
     return True
 
 

@@ -61,8 +61,8 @@ def work_on(run_id: int, fence: int) -> None:
     from django.db.models import F
     from django.utils import timezone
 
-    from runs.actions import start_followers
-    from runs.context import BadInput, RunContext, StopRequested, Superseded
+    from runs.actions import part_paused, start_followers
+    from runs.context import BadInput, BudgetUsedUp, PauseRequested, RunContext, StopRequested, Superseded
     from runs.kinds import kind_of
     from runs.models import Run, settle_parent
 
@@ -79,6 +79,11 @@ def work_on(run_id: int, fence: int) -> None:
         result = kind.handler(RunContext(run)) or {}
     except StopRequested:
         state = Run.State.STOPPED
+    except PauseRequested:
+        part_paused(run)
+        return
+    except BudgetUsedUp as spent:
+        state, result = Run.State.SPENT, spent.result
     except Superseded:
         log.warning("run %s was taken over by another worker", run_id)
         return
@@ -99,8 +104,9 @@ def work_on(run_id: int, fence: int) -> None:
             "finished_at": timezone.now(),
             "stage": "",
         }
-        if state == Run.State.SUCCEEDED:
+        if result:
             values["result"] = result
+        if state == Run.State.SUCCEEDED:
             values["done"] = F("total")
         if not run.held().update(**values):
             return

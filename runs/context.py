@@ -20,6 +20,18 @@ class StopRequested(Exception):
     """Somebody pressed stop; what is done stays, and the run can be resumed."""
 
 
+class PauseRequested(Exception):
+    """The run that this is a part of is paused: what is in hand is stored, the part waits."""
+
+
+class BudgetUsedUp(Exception):
+    """No more may be spent; what was made stays (`result`), and the run can be given more."""
+
+    def __init__(self, result: dict[str, Any]) -> None:
+        super().__init__("The budget is used up.")
+        self.result = result
+
+
 class BadInput(Exception):
     """The run can't succeed however often it is tried; the message says what to do. Fails the run at once."""
 
@@ -30,7 +42,7 @@ class RunContext:
         self.params: dict[str, Any] = run.params
         self._told = 0.0
         self._asked = 0.0
-        self._stop = False
+        self._stop = self._pause = False
 
     @property
     def folder(self) -> Path:
@@ -70,15 +82,17 @@ class RunContext:
         now = time.monotonic()
         if not self._stop and now - self._asked > 0.5:
             self._asked = now
-            flags = self.run.held().values_list("stop_requested", flat=True).first()
+            flags = self.run.held().values_list("stop_requested", "parent__state").first()
             if flags is None:
                 raise Superseded
-            self._stop = flags
+            self._stop, self._pause = flags[0], flags[1] == Run.State.PAUSED
         return self._stop
 
     def stop_if_asked(self) -> None:
         if self.should_stop():
             raise StopRequested
+        if self._pause:
+            raise PauseRequested
 
     @contextmanager
     def writing(self) -> Iterator[None]:

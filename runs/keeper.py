@@ -27,11 +27,14 @@ def keep() -> None:
     for outbox_id in Outbox.objects.filter(created_at__lt=now - UNSENT_AFTER).values_list("pk", flat=True)[:500]:
         deliver(outbox_id)
     lost = Run.objects.filter(state=Run.State.QUEUED, sent_at__lt=now - SEND_AGAIN_AFTER, outbox=None)
+    lost = lost.exclude(parent__state=Run.State.PAUSED)
     for run in lost.order_by("pk")[:50]:
         with transaction.atomic():
             if Run.objects.filter(pk=run.pk, state=Run.State.QUEUED, sent_at=run.sent_at).update(sent_at=now):
                 send(run)
-    waiting = Run.objects.filter(state=Run.State.WAITING).filter(~Q(parts__state__in=Run.UNFINISHED))
+    waiting = Run.objects.filter(state__in=[Run.State.WAITING, Run.State.PAUSED]).filter(
+        ~Q(parts__state__in=Run.UNFINISHED)
+    )
     for run_id in waiting.values_list("pk", flat=True).distinct()[:100]:
         settle_parent(run_id)
 

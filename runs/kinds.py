@@ -27,29 +27,38 @@ class Kind:
     queue: str = "heavy"
     max_attempts: int = 3
     gather: Gather | None = None
+    # Name of the address (of the run's id) of what its page shows besides, loaded by the page and while it works.
+    panel: str = ""
 
 
 _KINDS: dict[str, Kind] = {}
 
 
-def kind(name: str, title: str, *, queue: str = "heavy", max_attempts: int = 3) -> Callable[[Handler], Handler]:
+def kind(
+    name: str, title: str, *, queue: str = "heavy", max_attempts: int = 3, panel: str = ""
+) -> Callable[[Handler], Handler]:
     """Queue "heavy" is for work that loads models; "light" for the rest."""
 
     def register(handler: Handler) -> Handler:
-        _KINDS[name] = Kind(name, title, handler, queue, max_attempts)
+        _KINDS[name] = Kind(name, title, handler, queue, max_attempts, panel=panel)
         return handler
 
     return register
 
 
-def kind_in_parts(name: str, title: str, *, gather: Gather | None = None) -> None:
-    _KINDS[name] = Kind(name, title, None, gather=gather)
+def kind_in_parts(name: str, title: str, *, gather: Gather | None = None, panel: str = "") -> None:
+    _KINDS[name] = Kind(name, title, None, gather=gather, panel=panel)
 
 
 def kind_of(name: str) -> Kind:
     if name not in _KINDS:
         raise KeyError(f"no kind of run {name!r}; known: {', '.join(sorted(_KINDS))}")
     return _KINDS[name]
+
+
+def panel_of(name: str) -> str:
+    """Also of a kind that is not known any more."""
+    return _KINDS[name].panel if name in _KINDS else ""
 
 
 def titles() -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import F, Q
+from django.db.models import Case, Count, F, Q, Sum, When
 from django.utils import timezone
 
 LEASE = timedelta(seconds=10)
@@ -29,11 +29,15 @@ class Run(models.Model):
         QUEUED = "queued", "Queued"
         RUNNING = "running", "Running"
         WAITING = "waiting", "Working in parts"
+        PAUSED = "paused", "Paused"  # its parts wait; those at work finish the step in hand and wait as well
         STOPPED = "stopped", "Stopped"
+        SPENT = "spent", "Budget used up"  # what it made stays; with a larger budget it goes on
         SUCCEEDED = "succeeded", "Succeeded"
         FAILED = "failed", "Failed"
 
-    UNFINISHED = [State.QUEUED, State.RUNNING, State.WAITING]
+    UNFINISHED = [State.QUEUED, State.RUNNING, State.WAITING, State.PAUSED]
+    # At rest, and can be resumed.
+    RESUMABLE = [State.STOPPED, State.FAILED, State.SPENT]
 
     kind = models.CharField(max_length=40)
     title = models.CharField(max_length=200)
@@ -76,7 +80,7 @@ class Run(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["key"],
-                condition=~Q(key="") & Q(state__in=["queued", "running", "waiting"]),
+                condition=~Q(key="") & Q(state__in=["queued", "running", "waiting", "paused"]),
                 name="run_one_unfinished_per_key",
             ),
         ]
@@ -101,9 +105,15 @@ class Run(models.Model):
         return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
 
     def claim(self, worker: str) -> bool:
-        """queued -> running for this worker; False if somebody else was first. Raises the fence."""
+        """queued -> running for this worker; False if somebody else was first, or it is a part of a paused run.
+
+        Raises the fence.
+        """
         now = timezone.now()
-        claimed = Run.objects.filter(pk=self.pk, state=self.State.QUEUED).update(
+        waiting = Run.objects.filter(pk=self.pk, state=self.State.QUEUED)
+        if self.parent_id is not None:
+            waiting = waiting.exclude(parent__state=self.State.PAUSED)
+        claimed = waiting.update(
             state=self.State.RUNNING,
             worker=worker,
             fence=F("fence") + 1,
@@ -128,7 +138,9 @@ class Run(models.Model):
         with transaction.atomic():
             rows = Run.objects.filter(Q(pk=self.pk) | Q(parent=self))
             rows.filter(state=self.State.QUEUED).update(state=self.State.STOPPED, finished_at=now, stop_requested=True)
-            rows.filter(state__in=[self.State.RUNNING, self.State.WAITING]).update(stop_requested=True)
+            rows.filter(state__in=[self.State.RUNNING, self.State.WAITING, self.State.PAUSED]).update(
+                stop_requested=True
+            )
         if self.parent_id is None:
             settle_parent(self.pk)
 
@@ -141,35 +153,48 @@ def settle_parent(parent_id: int | None) -> None:
     if parent_id is None:
         return
     from runs.actions import start_followers
-    from runs.kinds import kind_of
 
     with transaction.atomic():
         parent = Run.objects.select_for_update().filter(pk=parent_id).first()
-        if parent is None or parent.state not in {Run.State.WAITING, Run.State.RUNNING}:
+        if parent is None or parent.state not in {Run.State.WAITING, Run.State.RUNNING, Run.State.PAUSED}:
             return
-        parts = list(parent.parts.values("state", "done", "total", "error", "result"))
-        parent.done = sum(part["total"] if part["state"] == "succeeded" else part["done"] for part in parts)
-        parent.total = max(parent.total, sum(part["total"] for part in parts))
+        states = _count_parts(parent)
         if parent.state == Run.State.RUNNING:  # it works along and ends by itself (runs.parts)
             parent.save(update_fields=["done", "total"])
             return
-        states = {part["state"] for part in parts}
         if not states & set(Run.UNFINISHED):
-            if Run.State.FAILED in states:
-                parent.state = Run.State.FAILED
-                failed = [part["error"] for part in parts if part["state"] == Run.State.FAILED]
-                parent.error = f"{len(failed)} of {len(parts)} parts failed. The first: {failed[0]}"
-            elif Run.State.STOPPED in states:
-                parent.state = Run.State.STOPPED
-            else:
-                parent.state = Run.State.SUCCEEDED
-            parent.finished_at = timezone.now()
-            kind = kind_of(parent.kind)
-            if kind.gather:
-                parent.result = kind.gather([part["result"] for part in parts])
+            _finish(parent, states)
         parent.save(update_fields=["state", "done", "total", "error", "result", "finished_at"])
         if parent.state == Run.State.SUCCEEDED:
             start_followers(parent)
+
+
+def _count_parts(parent: Run) -> set[str]:
+    """Its `done` and `total` from its parts, which may be a thousand; returns the states they are in."""
+    done = Sum(Case(When(state=Run.State.SUCCEEDED, then=F("total")), default=F("done")))
+    rows = list(parent.parts.order_by().values("state").annotate(n=Count("pk"), all=Sum("total"), ready=done))
+    parent.done = sum(row["ready"] or 0 for row in rows)
+    parent.total = max(parent.total, sum(row["all"] or 0 for row in rows))
+    return {row["state"] for row in rows}
+
+
+def _finish(parent: Run, states: set[str]) -> None:
+    from runs.kinds import kind_of
+
+    if Run.State.FAILED in states:
+        parent.state = Run.State.FAILED
+        failed = parent.parts.filter(state=Run.State.FAILED).order_by("pk")
+        parent.error = f"{failed.count()} of {parent.parts.count()} parts failed. The first: {failed[0].error}"
+    elif Run.State.STOPPED in states:
+        parent.state = Run.State.STOPPED
+    elif Run.State.SPENT in states:
+        parent.state = Run.State.SPENT
+    else:
+        parent.state = Run.State.SUCCEEDED
+    parent.finished_at = timezone.now()
+    kind = kind_of(parent.kind)
+    if kind.gather:
+        parent.result = kind.gather(list(parent.parts.order_by("pk").values_list("result", flat=True)))
 
 
 class RunEvent(models.Model):

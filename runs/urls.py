@@ -8,5 +8,6 @@ urlpatterns = [
     path("<int:pk>/log/", views.log_tail, name="run_log"),
     path("<int:pk>/metrics.json", views.metrics, name="run_metrics"),
     path("<int:pk>/stop/", views.stop, name="run_stop"),
+    path("<int:pk>/pause/", views.pause, name="run_pause"),
     path("<int:pk>/resume/", views.resume, name="run_resume"),
 ]

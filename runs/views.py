@@ -6,19 +6,20 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q
+from django.db.models import Case, Q, Value, When
 from django.db.models.expressions import Window
 from django.db.models.functions import Mod, RowNumber
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseStopPolling
 
 from accounts.roles import requires
 from config.paging import newest_first
 from runs import actions
-from runs.kinds import titles
+from runs.kinds import panel_of, titles
 from runs.models import Run
 
 PAGE_SIZE = 40
@@ -27,6 +28,9 @@ EVENTS_SHOWN = 100
 LOG_TAIL_BYTES = 24_000
 CURVE_POINTS = 400
 FIGURES_IN_A_TILE = 12
+_AT_WORK_FIRST = Case(
+    When(state=Run.State.RUNNING, then=Value(0)), When(state=Run.State.FAILED, then=Value(1)), default=Value(2)
+)
 
 
 def may_steer(user: Any, run: Run) -> bool:
@@ -64,7 +68,9 @@ def runs(request: HttpRequest) -> HttpResponse:
 def run(request: HttpRequest, pk: int) -> HttpResponse:
     """The page, or for htmx its live part; the last of these ends the polling."""
     run = get_object_or_404(Run.objects.select_related("created_by", "parent"), pk=pk)
-    parts = list(run.parts.order_by("pk")[: PARTS_SHOWN + 1])
+    # Those at work first, then what is still to come.
+    parts = list(run.parts.defer("params", "result").order_by(_AT_WORK_FIRST, "pk")[: PARTS_SHOWN + 1])
+    panel = panel_of(run.kind)
     context = {
         "run": run,
         "parts": parts[:PARTS_SHOWN],
@@ -72,9 +78,12 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "events": run.events.order_by("-pk")[:EVENTS_SHOWN],
         "problems": run.import_problems.order_by("pk")[:EVENTS_SHOWN],
         "facts": {name: value for name, value in run.params.items() if isinstance(value, (str, int, float))},
-        "result": _figures(run.result or {}),
+        "result": {} if panel else _figures(run.result or {}),
+        "panel_url": reverse(panel, args=[run.pk]) if panel else "",
+        "may_pause": run.state == Run.State.WAITING and not run.stop_requested and bool(parts),
+        "may_resume": run.state in {Run.State.PAUSED, *Run.RESUMABLE},
         "may_steer": may_steer(request.user, run),
-        "has_metrics": not run.is_finished or run.metrics.exists(),
+        "has_metrics": (not run.is_finished and not panel) or run.metrics.exists(),
     }
     if not request.htmx:
         return render(request, "runs/run.html", {**context, "log": _tail(run)})
@@ -149,10 +158,21 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires("see_runs")
 @require_POST
+def pause(request: HttpRequest, pk: int) -> HttpResponse:
+    run = _steered_run(request, pk)
+    if actions.pause_run(run):
+        messages.success(request, "Paused. What is in hand is finished; the rest waits until you resume it.")
+    else:
+        messages.info(request, "Only a run that is working in parts can be paused.")
+    return redirect("run", run.pk)
+
+
+@requires("see_runs")
+@require_POST
 def resume(request: HttpRequest, pk: int) -> HttpResponse:
     run = _steered_run(request, pk)
     if actions.resume_run(run):
         messages.success(request, "It goes on from what is already there.")
     else:
-        messages.info(request, "There is nothing to resume: this run is not stopped or failed.")
+        messages.info(request, "There is nothing to resume: this run is not at rest.")
     return redirect("run", run.pk)

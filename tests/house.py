@@ -29,6 +29,7 @@ from annotation.models import (
     Task,
     Team,
 )
+from generation.models import Candidate, Failure, Generator, Plan, Share
 from runs.models import Run, RunMetric
 from tests import build, data_rows, pair_rows
 
@@ -112,6 +113,9 @@ class House:
             "training/": self.training.pk,
             "rounds/": self.round.number,
             "runs/": self.run.pk,
+            "generate/": self.run.pk,
+            "api/v1/generation/runs/": self.run.pk,
+            "candidates/remade/": self.remade.pk,
         }
 
     def _look_at_import(self):
@@ -219,6 +223,23 @@ class House:
         self.run = Run.objects.create(
             kind="generate", title="Draw 8 candidates", state="running", created_by=people["olga"], total=8, done=4,
             started_at=now, lease_until=now + timedelta(days=1), stage="drawing",
+        )  # fmt: skip
+        Generator.objects.filter(pk=build.generator().pk).update(is_in_use=True)
+        plan = Plan.objects.create(
+            run=self.run, generator=build.generator(), products=[row.product_id for row in self.candidates], product_kinds=[0] * 8,
+            prompts=[build.prompt().pk], prompt_kinds=[[]], total=8, part_size=4, is_planned=True, left_out={"unsuitable": 2},
+            part_params={"attempts": 1}, budget_images=20,
+        )  # fmt: skip
+        part = Run.objects.create(kind="generate_part", title="part", state="succeeded", parent=self.run, done=4, total=4)
+        Share.objects.create(plan=plan, part=part, images=4, seconds=14.2, is_closed=True)
+        Candidate.objects.filter(pk__in=[row.pk for row in self.candidates[:4]]).update(run=part)
+        Failure.objects.create(
+            plan=plan, part=part, product=self.product, prompt=build.prompt(), seed=4, problem="The product's own picture is gone."
+        )
+        self.remade = Run.objects.create(
+            kind="remake", title="Make candidate 1 again", state="succeeded", created_by=people["olga"],
+            params={"candidate": self.candidate.pk},
+            result={"equal": True, "sentence": "Equal to the bit.", "image_sha256": self.candidate.image_sha256},
         )  # fmt: skip
         for step in range(3):
             RunMetric.objects.create(run=self.run, step=step, values={"loss": 1 / (step + 1)})

@@ -90,7 +90,7 @@ def with_real_ids(value, house, path):
 def clients(people):
     return {
         name: Client(raise_request_exception=False, headers={"Authorization": f"Token {Token.objects.create(user=people[name]).key}"})
-        for name in ("alice", "rita", "mia", "max")
+        for name in ("alice", "rita", "mia", "max", "olga")
     }  # fmt: skip
 
 
@@ -162,7 +162,7 @@ def address(path, house):
 
 def who(path):
     """Somebody who may."""
-    return {"review": "rita", "freeze_datasets": "max", "import_data": "max", "see_candidates": "max", "edit_products": "max"}.get(ROWS[name_of(path)].guard, "alice")
+    return {"review": "rita", "freeze_datasets": "max", "import_data": "max", "see_candidates": "max", "edit_products": "max", "generate": "olga"}.get(ROWS[name_of(path)].guard, "alice")
 
 
 def name_of(path):

@@ -53,7 +53,22 @@ generators            see_candidates   GET
 generator_use         promote          POST
 candidates            see_candidates   GET
 candidate             see_candidates   GET
+candidate-again       generate         POST
+candidate-more        generate         POST
+candidate-remade      see_runs         GET
+candidates-send       manage_tasks     POST
 generate              generate         GET POST
+generation-panel      see_runs         GET
+generation-retry      generate         POST own=olga
+generation-budget     generate         POST own=olga
+api-generation-runs   generate         GET POST
+api-generation-run    generate         GET
+api-generation-pause  generate         POST own=olga
+api-generation-resume generate         POST own=olga
+api-generation-stop   generate         POST own=olga
+api-generation-retry  generate         POST own=olga
+api-generation-budget generate         POST own=olga
+api-generation-failures generate       GET
 desk                  label            GET
 pairs                 label            GET
 guidelines            label            GET
@@ -145,6 +160,7 @@ run                   see_runs         GET
 run_log               see_runs         GET
 run_metrics           see_runs         GET
 run_stop              see_runs         POST own=olga
+run_pause             see_runs         POST own=olga
 run_resume            see_runs         POST own=olga
 api-products          see_candidates   GET POST:edit_products
 api-product           see_candidates   GET PATCH:edit_products

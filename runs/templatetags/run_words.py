@@ -8,7 +8,9 @@ CHIPS = {
     Run.State.QUEUED: "chip",
     Run.State.RUNNING: "chip chip-accent chip-live",
     Run.State.WAITING: "chip chip-accent chip-live",
+    Run.State.PAUSED: "chip chip-warn",
     Run.State.STOPPED: "chip chip-warn",
+    Run.State.SPENT: "chip chip-warn",
     Run.State.SUCCEEDED: "chip chip-good",
     Run.State.FAILED: "chip chip-bad",
 }

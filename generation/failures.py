@@ -1,0 +1,37 @@
+"""Pictures of a run that could not be drawn: seen, and tried again once their cause is mended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+
+from generation.models import Failure, Plan
+from generation.planning import part_kind
+from runs.actions import add_parts
+from runs.models import Run
+
+MOST_AT_ONCE = 10_000
+
+
+def retry(run: Run) -> int:
+    """Make further parts of what failed, and set the run to work again. Returns how many pictures are tried again."""
+    with transaction.atomic():
+        run = Run.objects.select_for_update().get(pk=run.pk)
+        plan = Plan.objects.filter(run=run).first()
+        rows = list(Failure.objects.filter(plan=plan).order_by("pk")[:MOST_AT_ONCE]) if plan else []
+        if plan is None or not rows or run.state == Run.State.PAUSED or run.stop_requested and not run.is_finished:
+            return 0
+        items = [_item(row) for row in rows]
+        cuts = range(0, len(items), plan.part_size)
+        chunks = [items[at : at + plan.part_size] for at in cuts]
+        add_parts(run, part_kind(plan), (({**plan.part_params, "items": chunk}, len(chunk)) for chunk in chunks))
+        Failure.objects.filter(pk__in=[row.pk for row in rows]).delete()
+        Run.objects.filter(pk=run.pk).update(
+            state=Run.State.WAITING, finished_at=None, error="", stop_requested=False
+        )  # fmt: skip
+    return len(rows)
+
+
+def _item(row: Failure) -> dict[str, Any]:
+    return {"product": row.product_id, "prompt": row.prompt_id, "number": row.number, "seed": row.seed}

@@ -1,0 +1,281 @@
+"""What a run of drawing has to do, and how it starts: from the pages, the admin, the API and the command line alike.
+
+A plan keeps the ids of products and prompts once. A part of the run only knows from which item to which it goes, so a plan
+of a million pictures is a few kilobytes for each of its parts and one array of products.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from adproof import wording
+from generation.models import Generator, Plan, Product, Prompt
+from runs.actions import add_parts, start_run
+from runs.models import Run
+
+PART_SIZE = 16
+# A run has about so many parts at most: then a part is larger.
+MOST_PARTS = 1000
+# Beyond so many parts a worker makes them, not the request that starts the run.
+PARTS_AT_ONCE = 64
+# Ticked in the admin or on a page: more would make an address too long.
+MOST_TICKED = 500
+MAX_ATTEMPTS = 8
+MAX_CANDIDATES_A_RUN = 1_000_000
+
+
+class CannotStart(ValueError):
+    """A run can't be started as asked; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that a run may make. None: no limit."""
+
+    images: int | None = None
+    minutes: float | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        return None if self.minutes is None else self.minutes * 60
+
+
+@dataclass
+class Chosen:
+    """The products and prompts that are drawn, with their categories as they are now, and what is left out."""
+
+    products: list[int]
+    product_kinds: list[int]
+    prompts: list[int]
+    # Of each prompt the categories it is for; empty: for all.
+    prompt_kinds: list[list[int]]
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    def fitting(self) -> np.ndarray:
+        """Places of the pairs that are drawn, in their order, within one round of all pairs: product in turn, prompts shifted."""
+        n_products, n_prompts = len(self.products), len(self.prompts)
+        kinds = np.asarray(self.product_kinds, np.int64)
+        allowed = np.zeros((n_prompts, kinds.max() + 1), bool)
+        for place, wanted in enumerate(self.prompt_kinds):
+            allowed[place, [kind for kind in wanted if kind < allowed.shape[1]] if wanted else slice(None)] = True
+        index = np.arange(n_products)
+        return np.flatnonzero(np.concatenate([allowed[(index + n) % n_prompts, kinds] for n in range(n_prompts)]))
+
+    def pair(self, place: int) -> tuple[int, int]:
+        shift, index = divmod(place, len(self.products))
+        return self.products[index], self.prompts[(index + shift) % len(self.prompts)]
+
+
+def choose(products: Iterable[Product] | QuerySet[Product], prompts: Iterable[Prompt]) -> Chosen:
+    """Unsuitable products, and those that wait for somebody's look at their cut-out, are left out and counted."""
+    rows, left_out = _drawable(products)
+    offered = [prompt for prompt in prompts if prompt.is_active]
+    codes = {name: n for n, name in enumerate(sorted({name for prompt in offered for name in prompt.categories}))}
+    return Chosen(
+        products=[pk for pk, _ in rows],
+        # A category that no prompt asks for fits none of those that ask for one.
+        product_kinds=[codes.get(category, len(codes)) for _, category in rows],
+        prompts=[prompt.pk for prompt in offered],
+        prompt_kinds=[sorted(codes[name] for name in prompt.categories) for prompt in offered],
+        left_out=left_out,
+    )
+
+
+def _drawable(products: Iterable[Product] | QuerySet[Product]) -> tuple[list[tuple[int, str]], dict[str, int]]:
+    names = ["pk", "category", "unsuitable", "is_waiting"]
+    if isinstance(products, QuerySet):
+        found = list(products.values_list(*names))
+    else:
+        found = [(row.pk, row.category, row.unsuitable, row.is_waiting) for row in products]
+    rows = [(pk, category) for pk, category, unsuitable, waits in found if not unsuitable and not waits]
+    counts = {
+        "unsuitable": sum(unsuitable for _, _, unsuitable, _ in found),
+        "waiting for a look": sum(waits and not unsuitable for _, _, unsuitable, waits in found),
+    }
+    return rows, {why: count for why, count in counts.items() if count}
+
+
+def seed_of(base: int, product: Product | int, prompt: Prompt | int, number: int, attempt: int = 1) -> int:
+    """A seed for each image that depends on nothing but what is drawn: running a plan again draws the same."""
+    ids = [row if isinstance(row, int) else row.pk for row in (product, prompt)]
+    text = f"{base}/{ids[0]}/{ids[1]}/{number}/{attempt}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
+
+
+def plan_items(
+    products: Sequence[Product], prompts: Sequence[Prompt], per_pair: int, base_seed: int
+) -> list[dict[str, Any]]:
+    """Products x prompts x seeds, interleaved so that the first images show many products.
+
+    Prompts of another category are left out.
+    """
+    chosen = choose(products, prompts)
+    if not chosen.products or not chosen.prompts:
+        return []
+    return list(_items(chosen, 0, len(chosen.fitting()) * per_pair, base_seed))
+
+
+def _items(chosen: Chosen, start: int, end: int, base_seed: int) -> Iterator[dict[str, Any]]:
+    places = chosen.fitting()
+    for at in range(start, end):
+        number, place = divmod(at, len(places))
+        product, prompt = chosen.pair(int(places[place]))
+        yield {
+            "product": product, "prompt": prompt, "number": number,
+            "seed": seed_of(base_seed, product, prompt, number),
+        }  # fmt: skip
+
+
+def planned(params: dict[str, Any]) -> dict[str, Any]:
+    """A part's params with its `items`: listed in it, or (of a large plan) those of its range."""
+    if "items" in params:
+        return params
+    plan = Plan.objects.get(run=params["plan"])
+    chosen = Chosen(plan.products, plan.product_kinds, plan.prompts, plan.prompt_kinds)
+    return {**params, "items": list(_items(chosen, params["from"], params["to"], params["base_seed"]))}
+
+
+def checked_early_stop(values: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Raises CannotStart for a step or threshold that can't be."""
+    if values is None:
+        return None
+    step, threshold = values.get("step"), values.get("threshold")
+    if not isinstance(step, int) or step < 1:
+        raise CannotStart("Early stop looks after a step: name one from 1 on, before the generator's last.")
+    if not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
+        raise CannotStart("Early stop's threshold is a probability: 0 gives nothing up, 1 gives everything up.")
+    return {"step": step, "threshold": float(threshold)}
+
+
+def start_generation(
+    *,
+    products: Iterable[Product] | QuerySet[Product],
+    prompts: Iterable[Prompt],
+    per_pair: int = 1,
+    attempts: int = 1,
+    generator: Generator | None = None,
+    limit: int | None = None,
+    base_seed: int = 0,
+    user: Any = None,
+    then: list[list[Any]] | None = None,
+    then_each_part: list[list[Any]] | None = None,
+    part_size: int | None = None,
+    budget: Budget = Budget(),  # noqa: B008 - frozen
+    early_stop: dict[str, Any] | None = None,
+) -> Run:
+    """Draw candidates for products x prompts x `per_pair` seeds, with up to `attempts` draws each (Recurrent Generation).
+
+    `limit` plans no more than so many; `budget` lets the run end earlier, to be given more later.
+
+    early_stop: {"step": after which RFNet looks at what a picture is heading for, "threshold": the p(available) under
+    which it is given up}; None: every picture is drawn to its end.
+    Raises CannotStart with what to change.
+    """
+    prompts = list(prompts)
+    generator = generator or Generator.objects.filter(is_in_use=True).first()
+    chosen = choose(products, prompts)
+    total = _checked(chosen, prompts, generator, per_pair, attempts, limit, budget)
+    assert generator is not None
+    early_stop = checked_early_stop(early_stop)
+    size = part_size or max(PART_SIZE, -(-total // MOST_PARTS))
+    part_params = {
+        "generator": generator.pk, "attempts": attempts, "base_seed": base_seed, "then": then_each_part or [],
+        "early_stop": early_stop,
+    }  # fmt: skip
+    title = f"Draw {total:,} candidates" + (f", up to {attempts} attempts each" if attempts > 1 else "")
+    with transaction.atomic():
+        run = Run.objects.create(
+            kind="generate", title=title, state=Run.State.WAITING, total=total, started_at=timezone.now(),
+            params={"generator": generator.pk, "images": total, "attempts": attempts, "per_pair": per_pair,
+                    "early_stop": early_stop, "then": then or []},
+            created_by=user if user is not None and user.is_authenticated else None,
+        )  # fmt: skip
+        Plan.objects.create(
+            run=run, generator=generator, products=chosen.products, product_kinds=chosen.product_kinds,
+            prompts=chosen.prompts, prompt_kinds=chosen.prompt_kinds, total=total, part_size=size, left_out=chosen.left_out,
+            part_params=part_params, budget_images=budget.images, budget_seconds=budget.seconds,
+        )  # fmt: skip
+        if total > size * PARTS_AT_ONCE:
+            start_run("plan_generation", {"plan": run.pk}, title=f"Plan {total:,} candidates", user=user, parent=run)
+        else:
+            make_parts(run)
+    return run
+
+
+def _checked(
+    chosen: Chosen,
+    prompts: Sequence[Prompt],
+    generator: Generator | None,
+    per_pair: int,
+    attempts: int,
+    limit: int | None,
+    budget: Budget,
+) -> int:
+    """How many pictures it makes; raises CannotStart."""
+    if not chosen.products:
+        left = sum(chosen.left_out.values())
+        why = f" All {left:,} chosen are unsuitable or wait for a look." if left else ""
+        raise CannotStart(
+            f"No product to draw: choose at least one that is not flagged unsuitable and whose cut-out is accepted.{why}"
+        )
+    if not chosen.prompts:
+        raise CannotStart("No prompt to draw with: choose at least one active prompt.")
+    for prompt in prompts:
+        try:
+            wording.check(f"{prompt.text} {prompt.negative_text}", prompt.lists)
+        except wording.WordingError as problem:
+            raise CannotStart(f"The prompt “{prompt}” can't be drawn: {problem}") from problem
+    if generator is None:
+        raise CannotStart("No generator is in use: put one in use on the generators page.")
+    if generator.kind == Generator.IMPORTED:
+        raise CannotStart(f"{generator} stands for a generator elsewhere and can't draw here: choose another.")
+    if not 1 <= attempts <= MAX_ATTEMPTS:
+        raise CannotStart(f"Attempts must lie between 1 and {MAX_ATTEMPTS}.")
+    if (budget.images is not None and budget.images < 1) or (budget.minutes is not None and budget.minutes <= 0):
+        raise CannotStart("A budget is at least one picture, and more than no time: leave it empty for no limit.")
+    most = len(chosen.products) * len(chosen.prompts) * per_pair
+    if per_pair < 1 or most > MAX_CANDIDATES_A_RUN:
+        raise CannotStart(f"That makes {most:,} images; 1 to {MAX_CANDIDATES_A_RUN:,} a run are allowed.")
+    total = len(chosen.fitting()) * per_pair
+    if limit is not None:
+        total = min(total, limit)
+    if total < 1:
+        raise CannotStart("None of the chosen prompts fits the categories of the chosen products.")
+    return total
+
+
+def part_kind(plan: Plan) -> str:
+    params = plan.part_params
+    return "generate_part" if params["attempts"] == 1 and params.get("early_stop") is None else "recurrent_part"
+
+
+def make_parts(run: Run) -> int:
+    """The parts of the run's plan, once."""
+    with transaction.atomic():
+        plan = Plan.objects.select_for_update().select_related("run").get(run=run)
+        if plan.is_planned:
+            return 0
+        cuts = range(0, plan.total, plan.part_size)
+        parts = (
+            ({**plan.part_params, "plan": run.pk, "from": at, "to": min(at + plan.part_size, plan.total)},
+             min(plan.part_size, plan.total - at))
+            for at in cuts
+        )  # fmt: skip
+        made = add_parts(run, part_kind(plan), parts)
+        Plan.objects.filter(pk=plan.pk).update(is_planned=True)
+    return made
+
+
+def give_more(run: Run, budget: Budget) -> None:
+    """Another budget for this run, from its next picture on. Raises CannotStart."""
+    if (budget.images is not None and budget.images < 1) or (budget.minutes is not None and budget.minutes <= 0):
+        raise CannotStart("A budget is at least one picture, and more than no time: leave it empty for no limit.")
+    Plan.objects.filter(run=run).update(budget_images=budget.images, budget_seconds=budget.seconds)

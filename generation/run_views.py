@@ -1,0 +1,156 @@
+"""Drawing: the form that starts it, and what a run's page shows of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django_htmx.http import HttpResponseStopPolling
+
+from accounts.roles import requires
+from generation import costs, failures, ordering
+from generation.generate_form import BudgetForm, GenerateForm
+from generation.models import Generator, Plan, Product, Prompt
+from generation.planning import MOST_TICKED, CannotStart, give_more
+from generation.prompt_library import default_prompts
+from runs.actions import resume_run
+from runs.models import Run
+
+# So many prompts are ticked when the drawing form opens.
+MANY_PROMPTS = 8
+NEWEST_SHOWN = 24
+FAILURES_SHOWN = 50
+
+
+def _ids(text: str) -> list[int]:
+    return [int(word) for word in text.split(",")[:MOST_TICKED] if word.isascii() and word.isdigit() and len(word) < 19]
+
+
+def _initial(request: HttpRequest) -> dict[str, Any]:
+    """?products=1,2 or ?product=1, ?prompts=3,4, ?category=…: what was ticked where the form was asked for."""
+    ids = _ids(request.GET.get("products", "") or request.GET.get("product", ""))
+    found = list(Product.objects.filter(pk__in=ids).order_by("pk").values_list("sku", "category"))
+    skus = [sku for sku, _ in found]
+    offered = Prompt.objects.filter(is_active=True)
+    wanted = _ids(request.GET.get("prompts", "") or request.GET.get("prompt", ""))
+    category = request.GET.get("category", "")[:80]
+    # A category may have prompts of its own; products of several categories have none in common.
+    own = {category} if category else {name for _, name in found}
+    usual = default_prompts(own.pop()) if len(own) == 1 else []
+    chosen = offered.filter(pk__in=wanted) if wanted else usual or offered.order_by("name")[:MANY_PROMPTS]
+    return {
+        "skus": " ".join(skus), "category": category, "prompts": [prompt.pk for prompt in chosen],
+        "most_products": None if skus or category else 12,
+    }  # fmt: skip
+
+
+@requires("generate")
+@require_http_methods(["GET", "HEAD", "POST"])
+def generate(request: HttpRequest) -> HttpResponse:
+    """The form; htmx posts it while it is filled in, and gets back how much that would make."""
+    form = GenerateForm(request.POST if request.method == "POST" else None, initial=_initial(request))
+    generator = Generator.objects.filter(is_in_use=True).first()
+    prompts = Prompt.objects.filter(is_active=True).exists()
+    context: dict[str, Any] = {"form": form, "generator": generator, "prompts": prompts}
+    if form.is_bound and form.is_valid():
+        wish = form.wish()
+        if request.htmx:
+            found = ordering.estimate(wish)
+            context |= {"estimate": found, "money": costs.money(found.seconds)}
+            return render(request, "generation/generate.html#estimate", context)
+        try:
+            run = ordering.start(wish, request.user)
+        except CannotStart as problem:
+            form.add_error(None, str(problem))
+        else:
+            return redirect(reverse("run", args=[run.pk]))
+    if request.htmx:
+        return render(request, "generation/generate.html#estimate", context)
+    return render(request, "generation/generate.html", context, status=422 if form.is_bound else 200)
+
+
+@requires("see_runs")
+@require_safe
+def panel(request: HttpRequest, pk: int) -> HttpResponse:
+    """A part of the run's page: the newest pictures, pace, cost, budget, and what failed."""
+    run = get_object_or_404(Run, pk=pk)
+    plan = Plan.objects.defer("products", "product_kinds").filter(run=run).first()
+    newest = costs.newest_of(run, max(NEWEST_SHOWN, costs.PACE_OVER))
+    pace = costs.pace(run, newest)
+    cost = costs.cost_of(run)
+    failed = (
+        list(plan.failures.select_related("product", "prompt").order_by("-pk")[: FAILURES_SHOWN + 1]) if plan else []
+    )
+    context = {
+        "run": run, "plan": plan, "newest": newest[:NEWEST_SHOWN], "cost": cost,
+        "per_minute": pace * 60 if pace else None, "left_s": _left(run, plan, cost, pace),
+        "failures": failed[:FAILURES_SHOWN], "has_more_failures": len(failed) > FAILURES_SHOWN,
+        "may_steer": _may_steer(request, run), "form": BudgetForm(initial=_budget_now(plan)),
+        "placeholders": range(max(0, min(NEWEST_SHOWN, run.total) - len(newest))) if not run.is_finished else (),
+    }  # fmt: skip
+    content = render_to_string("generation/run_panel.html", context, request=request)
+    return HttpResponseStopPolling(content) if run.is_finished and request.htmx else HttpResponse(content)
+
+
+def _budget_now(plan: Plan | None) -> dict[str, Any]:
+    if plan is None:
+        return {}
+    minutes = None if plan.budget_seconds is None else round(plan.budget_seconds / 60, 2)
+    return {"images": plan.budget_images, "minutes": minutes}
+
+
+def _left(run: Run, plan: Plan | None, cost: costs.Cost, pace: float | None) -> float | None:
+    """Seconds until it is through, or its budget is used up."""
+    if not pace or plan is None:
+        return None
+    left = max(0, run.total - run.done)
+    if plan.budget_images is not None:
+        left = min(left, max(0, plan.budget_images - cost.images))
+    return left / pace
+
+
+def _may_steer(request: HttpRequest, run: Run) -> bool:
+    user: Any = request.user
+    return bool(user.may("generate") and (user.may("operate") or run.created_by_id == user.pk))
+
+
+def _steered(request: HttpRequest, pk: int) -> Run:
+    run = get_object_or_404(Run, pk=pk)
+    if not _may_steer(request, run):
+        raise PermissionDenied("Only the person who started this run, or an operator, may steer it.")
+    return run
+
+
+@requires("generate")
+@require_POST
+def retry(request: HttpRequest, pk: int) -> HttpResponse:
+    run = _steered(request, pk)
+    count = failures.retry(run)
+    if count:
+        messages.success(request, f"{count:,} picture{'' if count == 1 else 's'} will be tried again.")
+    else:
+        messages.info(request, "Nothing to try again: nothing failed, or the run is paused or being stopped.")
+    return redirect("run", pk)
+
+
+@requires("generate")
+@require_POST
+def budget(request: HttpRequest, pk: int) -> HttpResponse:
+    """Another budget; a run that had used its own up goes on."""
+    run = _steered(request, pk)
+    form = BudgetForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, " ".join(f"{form.fields[name].label}: {said[0]}" for name, said in form.errors.items()))
+        return redirect("run", pk)
+    give_more(run, form.budget)
+    if run.state == Run.State.SPENT and resume_run(run):
+        messages.success(request, "It goes on with the new budget.")
+    else:
+        messages.success(request, "The new budget counts from the next picture on.")
+    return redirect("run", pk)

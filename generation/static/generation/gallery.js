@@ -1,0 +1,62 @@
+// The gallery's cards: four pictures of each by pointer, tap or keys; arrow keys go from card to card.
+
+const grid = document.querySelector("[data-gallery]");
+const cards = () => [...grid.querySelectorAll(".gallery-card")];
+const ticked = document.querySelector("[data-ticked]");
+
+function show(button) {
+  const link = button.closest(".gallery-card").querySelector(".gallery-picture");
+  const image = link.querySelector("img");
+  if (image.getAttribute("src") !== button.dataset.src) image.src = button.dataset.src;
+  link.classList.toggle("shows-product", button.classList.contains("is-product"));
+  for (const other of button.parentElement.children) other.setAttribute("aria-pressed", String(other === button));
+}
+
+function count() {
+  if (!ticked) return;
+  const n = grid.querySelectorAll(".gallery-tick input:checked").length;
+  ticked.textContent = n;
+  ticked.closest("button").disabled = n === 0;
+}
+
+// How many cards stand beside each other: those with the top of the first.
+function perRow(all) {
+  const top = all[0].getBoundingClientRect().top;
+  return Math.max(1, all.findIndex((card) => Math.abs(card.getBoundingClientRect().top - top) > 4));
+}
+
+function go(from, by) {
+  const all = cards();
+  const next = all[Math.min(all.length - 1, Math.max(0, (from ? all.indexOf(from) : -1) + by))];
+  next?.querySelector("a").focus();
+}
+
+function key(event) {
+  const inField = event.target.closest("input:not([type=checkbox]), select, textarea");
+  if (inField || event.altKey || event.ctrlKey || event.metaKey || !cards().length) return;
+  const card = event.target.closest(".gallery-card");
+  const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: perRow(cards()), ArrowUp: -perRow(cards()) };
+  if (event.key in steps && (card || event.target === document.body)) go(card, card ? steps[event.key] : 1);
+  else if (card && "1234".includes(event.key)) {
+    const button = card.querySelectorAll(".gallery-views button")[Number(event.key) - 1];
+    if (button) show(button);
+  } else if (card && event.key === "x") card.querySelector(".gallery-tick input")?.click();
+  else return;
+  event.preventDefault();
+}
+
+if (grid) {
+  grid.addEventListener("click", (event) => {
+    const button = event.target.closest(".gallery-views button");
+    if (button) show(button);
+  });
+  // With a mouse, going over the letters is enough.
+  grid.addEventListener("pointerover", (event) => {
+    const button = event.pointerType === "mouse" && event.target.closest(".gallery-views button");
+    if (button) show(button);
+  });
+  grid.addEventListener("change", count);
+  document.addEventListener("keydown", key);
+  document.body.addEventListener("htmx:afterSwap", count);
+  count();
+}

@@ -1,0 +1,190 @@
+"""One part of a plan at work: it draws what the budget still allows, and what can't be drawn goes into a list.
+
+The rows are the truth: after a kill in any line the part counts anew what it has made, so a picture is neither drawn twice
+nor paid twice, and two workers never go over the budget together.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Count, Sum
+from django.utils import timezone
+
+from generation.actions import key_of
+from generation.drawing import EarlyLook, Item, already_drawn, draw_batch
+from generation.models import Candidate, Failure, Generator, Plan, Share
+from runs.context import BadInput, BudgetUsedUp, RunContext
+from runs.models import Run
+
+WAIT_S = 0.3
+# So many failures without one picture: something is wrong with more than single items.
+TOO_MANY_FAILURES = 50
+
+
+class Work:
+    """What a part of a run of drawing does. Use: draw() as often as needed, then finish()."""
+
+    def __init__(self, ctx: RunContext, generator: Generator, early: EarlyLook | None = None) -> None:
+        self.ctx, self.generator, self.early = ctx, generator, early
+        self.plan = Plan.objects.filter(run=ctx.run.parent_id).first() if ctx.run.parent_id else None
+        self.failed, self.is_short = 0, False
+        # Which of its pair's pictures each draw is, where further attempts take their seeds from that.
+        self.numbers: dict[UUID, int] = {}
+        self.results: dict[str, Any] = {}
+        if self.plan:
+            self.share = Share.objects.get_or_create(part=ctx.run, defaults={"plan": self.plan})[0]
+            self._record()
+        self._load()
+
+    def _load(self) -> None:
+        """A generator that is not there is no fault of any item: the run fails, once, with the way to get it."""
+        from generation import runtime
+
+        try:
+            runtime.drawer(self.generator.key, json.dumps(self.generator.config, sort_keys=True))
+            runtime.depth()
+            runtime.saliency()
+        except (ValueError, OSError) as problem:
+            sentence = f"{self.generator} can't draw: {problem}"
+            if self.ctx.run.parent_id:
+                waiting = Run.objects.filter(parent=self.ctx.run.parent_id, state=Run.State.QUEUED)
+                waiting.update(state=Run.State.STOPPED, finished_at=timezone.now())
+            raise BadInput(sentence) from problem
+
+    def draw(self, items: Sequence[Item]) -> list[tuple[Item, Candidate]]:
+        """Those of the items that are there now, drawn before or just now, each with its candidate."""
+        items = [item for item in items if self._has_words(item)]
+        there = already_drawn(items, self.generator, self.early)
+        known = [key_of(item.product, item.prompt, self.generator, item.seed) in there for item in items]
+        granted = self._reserve(known.count(False))
+        todo = []
+        for item, is_known in zip(items, known, strict=True):
+            if is_known or granted > 0:
+                todo.append(item)
+                granted -= not is_known
+        self.is_short |= len(todo) < len(items)
+        drawn = self._draw(todo) if todo else []
+        self._record()
+        if not drawn and self.is_short and not todo:
+            self._spent()
+        return drawn
+
+    def _has_words(self, item: Item) -> bool:
+        """A prompt may have been edited meanwhile so that it can't be said any more."""
+        try:
+            key_of(item.product, item.prompt, self.generator, item.seed)
+        except ValueError as problem:
+            self._failed(item, problem)
+            return False
+        return True
+
+    def _draw(self, items: Sequence[Item]) -> list[tuple[Item, Candidate]]:
+        """All together; where that fails, one by one, and those that fail are listed."""
+        try:
+            return list(zip(items, draw_batch(self.ctx, self.generator, items, self.early), strict=True))
+        except (FileNotFoundError, ValueError) as problem:
+            if len(items) == 1:
+                self._failed(items[0], problem)
+                return []
+        return [pair for item in items for pair in self._draw([item])]
+
+    def _failed(self, item: Item, problem: Exception) -> None:
+        if self.plan is None:
+            raise BadInput(f"{item.product}: {_sentence(problem)}") from problem
+        with self.ctx.writing():
+            Failure.objects.update_or_create(
+                plan=self.plan, product=item.product, prompt=item.prompt, seed=item.seed,
+                defaults={
+                    "part": self.ctx.run, "problem": _sentence(problem)[:500], "attempt": item.attempt,
+                    "number": self.numbers.get(item.draw, 0),
+                },
+            )  # fmt: skip
+        self.failed += 1
+        if self.failed >= TOO_MANY_FAILURES and not Candidate.objects.filter(run=self.ctx.run).exists():
+            raise BadInput(f"The first {self.failed} pictures of this part all failed. The last: {_sentence(problem)}")
+
+    # --- the budget
+
+    def _reserve(self, wanted: int) -> int:
+        """How many of these pictures may be drawn now. Waits while what others hold decides whether there is more."""
+        if self.plan is None or not wanted:
+            return wanted
+        limits = Plan.objects.filter(pk=self.plan.pk).values_list("budget_images", "budget_seconds").get()
+        if limits == (None, None):
+            return wanted
+        while True:
+            self.ctx.stop_if_asked()
+            with self.ctx.writing():
+                plan = Plan.objects.select_for_update().get(pk=self.plan.pk)
+                images, seconds, held = self._used()
+                if plan.budget_seconds is not None and seconds >= plan.budget_seconds:
+                    return 0
+                free = wanted if plan.budget_images is None else plan.budget_images - images - held
+                granted = min(wanted, max(0, free))
+                if granted:
+                    Share.objects.filter(pk=self.share.pk).update(held=granted)
+                if granted or not held:
+                    return granted
+            time.sleep(WAIT_S)
+
+    def _used(self) -> tuple[int, float, int]:
+        """Pictures and seconds of the whole run, and how many pictures other parts hold that are at work now."""
+        shares = Share.objects.filter(plan=self.plan)
+        closed = shares.filter(is_closed=True).aggregate(images=Sum("images"), seconds=Sum("seconds"))
+        opened = list(shares.filter(is_closed=False).values_list("part", flat=True))
+        counted = _count(Candidate.objects.filter(run__in=opened))
+        others = shares.filter(is_closed=False, part__state=Run.State.RUNNING).exclude(pk=self.share.pk)
+        held = others.aggregate(held=Sum("held"))["held"] or 0
+        return (closed["images"] or 0) + counted[0], (closed["seconds"] or 0.0) + counted[1], held
+
+    def _record(self, *, closed: bool = False) -> None:
+        """What this part has made so far, as its rows say."""
+        if self.plan is None:
+            return
+        images, seconds = _count(Candidate.objects.filter(run=self.ctx.run))
+        self.share.images, self.share.seconds, self.share.held, self.share.is_closed = images, seconds, 0, closed
+        with self.ctx.writing():
+            self.share.save()
+
+    def _spent(self) -> None:
+        """Nothing is left and nobody holds anything: the parts that have not begun need not begin."""
+        self._record(closed=True)
+        waiting = Run.objects.filter(parent=self.ctx.run.parent_id, state=Run.State.QUEUED)
+        waiting.update(state=Run.State.SPENT, finished_at=timezone.now())
+        raise BudgetUsedUp({**self.totals(), **self.results})
+
+    def totals(self) -> dict[str, Any]:
+        if self.plan is None:
+            images, seconds = _count(Candidate.objects.filter(run=self.ctx.run))
+            return {"images": images, "seconds": round(seconds, 2)}
+        return {"images": self.share.images, "seconds": round(self.share.seconds, 2)}
+
+    def finish(self, **results: Any) -> dict[str, Any]:
+        """The part's result; BudgetUsedUp where some of it could not be afforded."""
+        self.results = results
+        if self.is_short:
+            self._spent()
+        self._record(closed=True)
+        if self.failed:
+            total = max(0, self.ctx.run.total - self.failed)
+            self.ctx.progress(total, total, force=True)
+        return {**self.totals(), **({"failed": self.failed} if self.failed else {}), **results}
+
+
+def _count(candidates: Any) -> tuple[int, float]:
+    found = candidates.aggregate(images=Count("pk"), seconds=Sum("seconds"))
+    return found["images"], found["seconds"] or 0.0
+
+
+def _sentence(problem: Exception) -> str:
+    if isinstance(problem, FileNotFoundError):
+        return (
+            "The product's own picture is not in the store any more: upload it again, then try the failed ones again."
+        )
+    text = str(problem) or type(problem).__name__
+    return text[:1].upper() + text[1:]

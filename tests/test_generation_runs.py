@@ -1,0 +1,257 @@
+"""Runs that draw: planned in ranges, paused, resumed, killed, kept to a budget; what can't be drawn is listed."""
+
+import json
+import os
+import signal
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.urls import reverse
+from rest_framework.authtoken.models import Token
+
+from generation.blobs import blobs
+from generation.models import Candidate, Failure, Generator, Plan, Product
+from generation.planning import Budget, CannotStart, give_more, plan_items, planned, start_generation
+from runs.actions import pause_run, resume_run
+from runs.models import Outbox, Run
+from tests import build
+from tests.data_rows import do
+from tests.workers import wait_until, workers
+
+pytest.importorskip("torch")
+from tests import tiny_generators  # noqa: E402
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return tiny_generators.save_mini(tmp_path_factory.mktemp("mini"))
+
+
+@pytest.fixture
+def tiny(weights):
+    config = {"kind": "mini", "base": str(weights), "steps": 2, "size": 128, "batch": 4}
+    return Generator.objects.create(name="tiny", kind="mini", key="tiny", config=config, is_in_use=True)
+
+
+@pytest.fixture
+def products():
+    return [build.product(n) for n in range(4)]
+
+
+def start(products, **values):
+    return start_generation(**{"products": products, "prompts": [build.prompt()], "part_size": 4, **values})
+
+
+def part(run, place=0):
+    return run.parts.order_by("pk")[place]
+
+
+def state(run):
+    run.refresh_from_db()
+    return run.state
+
+
+def work_off(run):
+    """What one worker does with the parts, here and now."""
+    while (waiting := run.parts.filter(state="queued").order_by("pk").first()) is not None:
+        do(waiting)
+    run.refresh_from_db()
+    return run
+
+
+class TestPlans:
+    def test_parts_know_a_range_and_give_the_items_of_the_whole_plan(self, tiny, products):
+        lamps, anything = build.prompt("lamps only", categories=["lamps", "vases"]), build.prompt("anything")
+        chairs = [build.product(n, category="chairs") for n in range(10, 13)]
+        run = start_generation(products=[*products, *chairs], prompts=[lamps, anything], per_pair=3, part_size=5)
+        items = [item for row in run.parts.order_by("pk") for item in planned(row.params)["items"]]
+        assert items == plan_items([*products, *chairs], [lamps, anything], 3, 0) and len(items) == run.total == 3 * (4 + 7)
+        assert all("items" not in row.params for row in run.parts.all())
+        Product.objects.update(category="lamps")  # what was asked for does not change under way
+        assert items == [item for row in run.parts.order_by("pk") for item in planned(row.params)["items"]]
+
+    def test_a_million_pictures_are_planned_by_a_worker_in_a_thousand_small_parts(self, tiny, products):
+        extra = [Product(sku=f"p{n}", title="x", image_sha256="0" * 64, width_px=1, height_px=1) for n in range(19_996)]
+        Product.objects.bulk_create(extra)
+        run = start_generation(products=Product.objects.all(), prompts=[build.prompt()], per_pair=50)
+        first = run.parts.get()
+        assert run.total == 1_000_000 and first.kind == "plan_generation"
+        do(first)
+        parts = run.parts.exclude(pk=first.pk)
+        assert parts.count() == 1000 and sum(row.total for row in parts) == 1_000_000 and state(run) == "waiting"
+        assert max(len(json.dumps(row.params)) for row in parts[:50]) < 200
+        # Nobody waits for a thousand messages: the keepers send what is left.
+        assert Outbox.objects.filter(run__parent=run).count() > 900
+
+    def test_unsuitable_products_are_left_out_and_counted(self, tiny, products):
+        Product.objects.filter(pk=products[0].pk).update(unsuitable=True)
+        run = start(Product.objects.all())
+        assert run.total == 3 and Plan.objects.get(run=run).left_out == {"unsuitable": 1}
+        with pytest.raises(CannotStart, match="All 1 chosen are unsuitable"):
+            start(Product.objects.filter(unsuitable=True))
+
+
+class TestPausing:
+    def test_a_paused_run_waits_wherever_it_is_and_goes_on_where_it_was(self, tiny, products):
+        run = start(products, per_pair=2)
+        do(part(run, 0))
+        assert pause_run(run) and not pause_run(run)
+        assert not part(run, 1).claim("somebody")
+        assert state(run) == "paused" and not run.is_finished
+        assert resume_run(run) and state(run) == "waiting"
+        assert work_off(run).state == "succeeded" and Candidate.objects.count() == 8
+
+    def test_a_paused_run_can_be_stopped(self, tiny, products):
+        run = start(products, per_pair=2)
+        pause_run(run)
+        run.request_stop()
+        assert state(run) == "stopped" and not run.parts.exclude(state="stopped").exists()
+
+
+class TestBudgets:
+    def test_pictures(self, tiny, products):
+        run = start(products, per_pair=3, budget=Budget(images=6))
+        assert work_off(run).state == "spent" and Candidate.objects.count() == 6
+        assert run.is_finished and run.result["images"] == 6
+        assert resume_run(run) and work_off(run).state == "spent" and Candidate.objects.count() == 6
+        give_more(run, Budget(images=9))
+        assert resume_run(run) and work_off(run).state == "spent" and Candidate.objects.count() == 9
+        give_more(run, Budget())
+        assert resume_run(run) and work_off(run).state == "succeeded" and Candidate.objects.count() == 12
+
+    def test_what_was_drawn_before_costs_nothing(self, tiny, products):
+        work_off(start(products))
+        run = work_off(start(products, per_pair=2, budget=Budget(images=4)))
+        assert run.state == "succeeded" and Candidate.objects.count() == 8
+
+    def test_minutes(self, tiny, products):
+        run = work_off(start(products, per_pair=3, budget=Budget(minutes=1e-6)))
+        assert run.state == "spent" and Candidate.objects.count() == 4  # the batch in hand is finished
+
+    def test_attempts_count(self, tiny, products, monkeypatch):
+        """Recurrent Generation ends in the middle of its attempts."""
+        from rfnet_service import judging
+        from tests import data_rows
+
+        checkpoint = data_rows.checkpoint(promoted=True)
+        never = [[0.1, 0.6, 0.1, 0.1, 0.1]]
+        import numpy as np
+
+        monkeypatch.setattr(judging, "probabilities", lambda _, rows: np.array(never * len(rows)))
+        run = work_off(start(products, attempts=3, budget=Budget(images=7)))
+        assert run.state == "spent" and Candidate.objects.count() == 7 and checkpoint.verdicts.count() == 7
+
+
+class TestFailures:
+    def test_what_cannot_be_drawn_is_listed_and_the_rest_is_drawn(self, tiny, products):
+        lost = blobs().path(products[1].image_sha256)
+        data = lost.read_bytes()
+        lost.unlink()
+        run = work_off(start(products, per_pair=2))
+        assert run.state == "succeeded" and Candidate.objects.count() == 6 and run.result["failed"] == 2
+        assert {row.product for row in Failure.objects.all()} == {products[1]}
+        assert "upload it again" in Failure.objects.first().problem
+        blobs().put(data)
+        from generation.failures import retry
+
+        assert retry(run) == 2 and state(run) == "waiting"
+        assert work_off(run).state == "succeeded" and Candidate.objects.count() == 8 and not Failure.objects.exists()
+
+    def test_a_generator_that_is_not_there_fails_the_run_with_the_way_to_get_it(self, products):
+        config = {"kind": "sd-controlnet", "base": "nobody/nothing-here"}
+        gone = Generator.objects.create(name="gone", kind="sd-controlnet", key="gone", config=config)
+        run = work_off(start(products, per_pair=3, generator=gone))
+        assert run.state == "failed" and "hf download nobody/nothing-here" in run.error
+        assert not Failure.objects.exists() and run.parts.filter(state="failed").count() == 1
+
+
+def test_a_worker_killed_a_pause_in_the_middle_and_a_budget_over_two_workers(tiny, products):
+    """No picture twice, none lost, and not one beyond the budget."""
+    run = start(products, per_pair=12, part_size=12, budget=Budget(images=41))
+    with workers(2, "heavy"):
+        wait_until(lambda: Candidate.objects.count() >= 4, 180)
+        assert pause_run(run)
+        wait_until(lambda: not run.parts.filter(state="running").exists(), 120)
+        paused_at = Candidate.objects.count()
+        assert paused_at < 41 and state(run) == "paused"
+        resume_run(run)
+        busy = wait_until(lambda: run.parts.filter(state="running").first(), 60)
+        assert Candidate.objects.count() < 41
+        os.kill(int(busy.worker.split(":")[1]), signal.SIGKILL)
+        wait_until(lambda: run.refresh_from_db() or run.is_finished, 240)
+    assert run.state == "spent" and Candidate.objects.count() == 41
+    give_more(run, Budget())
+    resume_run(run)
+    assert work_off(run).state == "succeeded"
+    seeds = list(Candidate.objects.values_list("seed", flat=True))
+    assert sorted(seeds) == sorted(item["seed"] for item in plan_items(products, [build.prompt()], 12, 0))
+
+
+class TestWhoeverStartsIt:
+    """One function behind the command line, the API, the admin and the page."""
+
+    def test_the_command_line(self, tiny, products):
+        build.prompt()
+        out = StringIO()
+        call_command("generate", "--category", "lamps", "--per-pair", "3", "--budget-images", "5", "--dry-run", stdout=out)
+        assert out.getvalue().startswith("5 pictures") and not Run.objects.exists()
+        call_command("generate", "--skus", "sku-1", "--prompts", "table", "--seed", "7", stdout=out)
+        run = Run.objects.get(kind="generate")
+        assert f"Run {run.pk}: Draw 1 candidates." in out.getvalue() and run.plan.products == [products[1].pk]
+        for wrong, sentence in (
+            (["--skus", "nope"], "No product has the SKU nope"), (["--prompts", "nope"], "no prompt called nope"),
+            (["--generator", "nope"], "no generator nope"), (["--attempts", "2"], "need an RFNet in use"),
+            (["--per-pair", "0"], "between 1 and"), (["--as", "nobody"], "nobody called nobody"),
+        ):
+            with pytest.raises(CommandError, match=sentence):
+                call_command("generate", *wrong)
+
+    def test_the_api(self, tiny, products, people, client):
+        build.prompt()
+        token = Token.objects.create(user=people["max"]).key
+
+        def call(method, path, body=None, who=token):
+            headers = {"Authorization": f"Token {who}"}
+            return getattr(client, method)(f"/api/v1/generation/{path}", body, content_type="application/json", headers=headers)
+
+        made = call("post", "runs", {"category": "lamps", "per_pair": 2, "budget": {"images": 3}}).json()
+        address = f"runs/{made['id']}"
+        assert (made["state"], made["total"], made["budget"]) == ("waiting", 8, {"images": 3, "minutes": None})
+        assert call("post", f"{address}/pause", {}).json()["state"] == "paused"
+        assert call("post", f"{address}/resume", {}).json()["state"] == "waiting"
+        work_off(Run.objects.get(pk=made["id"]))
+        told = call("get", address).json()
+        assert (told["state"], told["images"], told["failed"]) == ("spent", 3, 0) and told["seconds_per_image"] > 0
+        assert call("post", f"{address}/budget", {"images": 4}).json()["budget"]["images"] == 4
+        assert [row["id"] for row in call("get", "runs").json()["runs"]] == [made["id"]]
+        assert call("post", "runs", {"skus": ["nope"]}).json() == {"detail": "No product has the SKU nope."}
+        mia = Token.objects.create(user=people["mia"]).key
+        assert call("post", f"{address}/stop", {}, mia).status_code == 403
+        assert call("post", "runs", {}, Token.objects.create(user=people["alice"]).key).status_code == 403
+
+    def test_the_admin_opens_the_form_with_what_is_ticked(self, tiny, products, people, client):
+        build.prompt()
+        client.force_login(people["olga"])
+        type(people["olga"]).objects.update(is_staff=True)
+        ticked = [products[0].pk, products[2].pk]
+        response = client.post(reverse("admin:generation_product_changelist"), {"action": "draw", "_selected_action": ticked})
+        html = client.get(response.url).content.decode()
+        assert "sku-0 sku-2" in html and "sku-1" not in html
+
+    def test_the_runs_page_shows_the_newest_pictures_the_cost_and_what_failed(self, tiny, products, people, client, settings):
+        settings.COMPUTE_PRICE = 3600
+        client.force_login(people["max"])
+        blobs().path(products[0].image_sha256).unlink()
+        run = work_off(start(products, per_pair=2, budget=Budget(images=5), user=people["max"]))
+        html = client.get(reverse("generation-panel", args=[run.pk])).content.decode()
+        newest = Candidate.objects.order_by("-pk").first()
+        assert html.index(f"drawn-{newest.pk}") < html.index(f"drawn-{newest.pk - 1}") and "EUR" in html
+        assert "Try failed again" in html and "The budget is used up" in html
+        client.post(reverse("generation-budget", args=[run.pk]), {"images": "", "minutes": ""})
+        assert state(run) == "waiting"
+        assert work_off(run).state == "succeeded" and Candidate.objects.count() == 6
+        client.post(reverse("generation-retry", args=[run.pk]))
+        assert state(run) == "waiting" and not Failure.objects.exists()
