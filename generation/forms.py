@@ -4,14 +4,12 @@ from typing import Any
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
-from adproof.labels import TITLES
 from generation.figures import categories  # noqa: F401
 
 MAX_PICTURE_BYTES = 50 * 2**20
 MAX_ZIP_BYTES = 500 * 2**20
 MAX_CSV_BYTES = 50 * 2**20
 MAX_SEEDS = 50
-LABELS = [("", "Any"), *((str(int(label)), title) for label, title in TITLES.items())]
 
 
 def megabytes(size: int) -> str:
@@ -114,5 +112,3 @@ class UnsuitableForm(forms.Form):
         label="What is wrong with its own picture?",
         error_messages={"required": "Say what is wrong with the picture."},
     )
-
-
