@@ -14,7 +14,7 @@ from generation.importing import Problem, ProductFile, from_csv, from_pictures
 from generation.looks import look_of
 from generation.models import Candidate, Generator, Product, Prompt, candidate_key
 from generation.planning import MAX_ATTEMPTS, Budget, CannotStart, plan_items, seed_of, start_generation
-from runs.actions import start_run
+from runs.actions import start_in_parts, start_run
 from runs.models import Run
 
 PERCEIVED_TOGETHER = 256
