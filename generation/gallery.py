@@ -73,6 +73,8 @@ def with_labels(rows: CandidateQuerySet) -> CandidateQuerySet:
 
 
 CANDIDATES = "generation_candidate"
+# OFFSET 0: the planner would rather walk all ids from one end until it meets the day.
+_DAY = f"SELECT id FROM {CANDIDATES} WHERE created_at >= %(day)s AND created_at < %(end)s OFFSET 0"
 _JOINS = {
     "c": f"JOIN {CANDIDATES} c ON c.id = d.id",
     "p": f"JOIN {CANDIDATES} cp ON cp.id = d.id JOIN generation_product p ON p.id = cp.product_id",
@@ -179,7 +181,7 @@ def _drawing(found: Where, chosen: dict[str, Any]) -> None:
     if run := chosen.get("run"):
         parts = [run.pk, *Run.objects.filter(parent=run).values_list("pk", flat=True)]
         found.also("c", "c.run_id = ANY(%(parts)s)", parts=parts)
-        _between(found, "run_id = ANY(%(parts)s)", {"parts": parts})
+        _between_its_ends(found, parts)
     if day := chosen.get("drawn_from"):
         _from_day(found, day)
     if day := chosen.get("drawn_to"):
@@ -188,21 +190,24 @@ def _drawing(found: Where, chosen: dict[str, Any]) -> None:
 
 def _from_day(found: Where, day: Any) -> None:
     found.also("c", "c.created_at >= %(drawn_from)s", drawn_from=_midnight(day))
-    first = _one(f"SELECT min(id) FROM {CANDIDATES} WHERE created_at >= %(day)s AND created_at < %(end)s",
-                 day=_midnight(day), end=_midnight(day + timedelta(days=1)))  # fmt: skip
+    first = _one(f"SELECT min(id) FROM ({_DAY}) found", day=_midnight(day), end=_midnight(day + timedelta(days=1)))
     found.low = max(found.low, first or 0)
 
 
 def _until_day(found: Where, end: Any) -> None:
     found.also("c", "c.created_at < %(drawn_to)s", drawn_to=_midnight(end))
-    last = _one(f"SELECT max(id) FROM {CANDIDATES} WHERE created_at >= %(day)s AND created_at < %(end)s",
-                day=_midnight(end - timedelta(days=1)), end=_midnight(end))  # fmt: skip
+    last = _one(f"SELECT max(id) FROM ({_DAY}) found", day=_midnight(end - timedelta(days=1)), end=_midnight(end))
     found.high = min(found.high, last or MOST_ID)
 
 
-def _between(found: Where, condition: str, values: dict[str, Any]) -> None:
-    """All of them lie between two ids: nothing else needs to be walked."""
-    [(low, high)] = _rows(f"SELECT min(id), max(id) FROM {CANDIDATES} WHERE {condition}", values)
+def _between_its_ends(found: Where, parts: list[int]) -> None:
+    """A run's candidates lie between two ids, those of its parts' first and last: nothing else needs to be walked."""
+    [(low, high)] = _rows(
+        f"SELECT min(first.id), max(last.id) FROM unnest(%(parts)s::bigint[]) part,"
+        f" LATERAL (SELECT id FROM {CANDIDATES} WHERE run_id = part ORDER BY id LIMIT 1) first,"
+        f" LATERAL (SELECT id FROM {CANDIDATES} WHERE run_id = part ORDER BY id DESC LIMIT 1) last",
+        {"parts": parts},
+    )
     if low is None:
         found.is_empty = True
         return
