@@ -180,6 +180,8 @@ def candidate_row(
 
     words, drawn = item.words, one.drawn
     depth_model, saliency_model = runtime.perceived_by()
+    if drawn.abandoned_at is not None:
+        saliency_model += "-quick"  # see `glanced`
     return Candidate(
         product=item.product, prompt=item.prompt, generator=generator, prompt_text=words.text,
         negative_text=words.negative, image_scale=words.image_scale, seed=item.seed, draw=item.draw,

@@ -64,7 +64,7 @@ def test_a_run_with_the_papers_classes_ends_in_the_gallery(tiny_paper, people, c
     run.refresh_from_db()
     assert run.result["draws"] == 2 and 1 <= run.result["mean_attempts"] <= 2
     rows = list(Candidate.objects.order_by("pk"))
-    assert {row.depth_model for row in rows} == {"tiny-dpt"} and all(row.is_perceived for row in rows)
+    assert all(row.is_perceived and row.depth_model.startswith("tiny-dpt") for row in rows)
     assert Verdict.objects.count() == len(rows) == run.result["images"]
     assert Generator.objects.get(is_in_use=True).config["scheduler"] == "UniPCMultistepScheduler"
     client.force_login(people["olga"])

@@ -104,6 +104,7 @@ def test_early_stop_keeps_what_it_gave_up_to_itself_and_the_rest_is_drawn_to_the
     assert run.result["abandoned"] == given_up.count() and run.result["draws"] == 4
     assert run.result["steps_saved"] == 2 * given_up.count() and run.result["mean_attempts"] == 1
     assert run.result["availability_at_1"] == run.result["available"] / 4
+    assert {row.saliency_model.endswith("-quick") for row in given_up} == {True} != {row.saliency_model.endswith("-quick") for row in drawn}
     for row in [*given_up, *drawn]:
         again = remake(row)
         assert again.equal, (row.batch, again.sentence)
