@@ -52,6 +52,11 @@ def prepare(product_rgba: Uint8Array, image_scale: float = 0.72, size: int = 512
     becomes `image_scale` (0 < s <= 1) of the canvas.
     Raises ValueError for another shape or type, an empty alpha channel, or a scale or size out of range.
     """
+    return from_canvas(*placed(product_rgba, image_scale, size))
+
+
+def placed(product_rgba: Uint8Array, image_scale: float, size: int) -> tuple[Uint8Array, tuple[int, int, int, int]]:
+    """The canvas of `prepare`, and the product's box on it: all that laying it over a picture takes."""
     if product_rgba.ndim != 3 or product_rgba.shape[2] != 4 or product_rgba.dtype != np.uint8:
         raise ValueError(
             f"a product picture is uint8 of shape (H, W, 4), not {product_rgba.dtype} {product_rgba.shape}"
@@ -70,7 +75,7 @@ def prepare(product_rgba: Uint8Array, image_scale: float = 0.72, size: int = 512
     box = (x0, y0, x0 + new_width, y0 + new_height)
     canvas = np.zeros((size, size, 4), np.uint8)
     canvas[box[1] : box[3], box[0] : box[2]] = scaled
-    return from_canvas(canvas, box)
+    return canvas, box
 
 
 def prepare_all(
@@ -118,7 +123,12 @@ def composite(background: Uint8Array, conditions: Conditions) -> Uint8Array:
         raise ValueError(
             f"the background is {background.dtype} {background.shape}, the canvas uint8 ({conditions.size}, ..., 3)"
         )
-    return _over(background, conditions.canvas_rgba)
+    return lay_over(background, conditions.canvas_rgba)
+
+
+def lay_over(background: Uint8Array, canvas_rgba: Uint8Array) -> Uint8Array:
+    """`composite` with the canvas alone; the sizes must agree."""
+    return _over(background, canvas_rgba)
 
 
 def crop_to_alpha(rgba: Uint8Array) -> Uint8Array:

@@ -22,7 +22,7 @@ from diffusers import ControlNetModel, StableDiffusionControlNetInpaintPipeline
 from torch import Tensor
 
 from adproof.diffusion import memory, schedulers
-from adproof.diffusion.conditions import Conditions, Uint8Array, composite, prepare, prepare_all
+from adproof.diffusion.conditions import Conditions, Uint8Array, composite, lay_over, placed, prepare, prepare_all
 from adproof.diffusion.config import (
     MINI,
     MINI_FOLDER,
@@ -236,8 +236,8 @@ class Generator:
     def _finish(self, background: Uint8Array, conditions: Conditions, request: DrawRequest) -> Uint8Array:
         if self.config.size == self.config.canvas:
             return composite(background, conditions)
-        full = prepare(request.product_rgba, request.image_scale, self.config.size)
-        return composite(enlarge(background, conditions.alpha, self.config.size), full)
+        canvas, _box = placed(request.product_rgba, request.image_scale, self.config.size)
+        return lay_over(enlarge(background, conditions.alpha, self.config.size), canvas)
 
 
 def _arrange(pipeline: Any, cfg: GeneratorConfig) -> None:
