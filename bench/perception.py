@@ -28,7 +28,7 @@ Figures = dict[str, list[dict[str, float]]]
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench perception", description=__doc__)
-    parser.add_argument("--pictures", type=int, default=16)
+    parser.add_argument("--pictures", type=int, default=32, help="some batches for each lane")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--lanes", type=int, help="batches in our nets at once (the cores)")
     args = parser.parse_args(argv)

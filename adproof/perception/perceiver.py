@@ -56,7 +56,7 @@ class Perceiver:
     """
 
     def __init__(
-        self, depth: Depth, saliency: SaliencyNet, lanes: int = 1, helpers: int | None = None, batch: int = 8
+        self, depth: Depth, saliency: SaliencyNet, lanes: int = 1, helpers: int | None = None, batch: int = 4
     ) -> None:
         self.depth, self.saliency, self.batch = depth, saliency, batch
         # In every lane a batch is in the nets and one is ready; finished ones wait for those before them.
