@@ -130,7 +130,7 @@ class StagedPicture(models.Model):
     stem = models.CharField(max_length=200)
     sha256 = models.CharField(max_length=64)
     has_alpha = models.BooleanField()
-    # What U2-Net cut out of it, where its product came without a picture (importing.cutting.Cut).
+    # What U2-Net cut out of it, where its product came without a picture (importing.items.CutOut).
     cut = models.JSONField(null=True)
 
     class Meta:

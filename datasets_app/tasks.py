@@ -52,12 +52,6 @@ def write_shard(ctx: RunContext) -> dict[str, Any]:
     return write_one_shard(files, ctx.params["shard"], ctx)
 
 
-def manifest_json(manifest: Any) -> dict[str, Any]:
-    import json
-
-    return json.loads(manifest.encode())
-
-
 @kind("verify_version", "Verify a dataset version's files", queue="light")
 def verify_version(ctx: RunContext) -> dict[str, Any]:
     """Every file's size and sha256, rows, columns, labels and splits against the manifest."""

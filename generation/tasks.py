@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from generation import figures, prompt_results  # noqa: F401 - they declare what the clock counts
+from generation import costs, figures, prompt_results  # noqa: F401 - they declare what the clock counts
 from generation.blobs import blobs
 from runs.context import BadInput, RunContext
 from runs.kinds import kind, kind_in_parts

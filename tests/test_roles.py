@@ -267,6 +267,7 @@ def bodies(house):
         "datasets-freeze": {"name": "ads", "query": {"min_agreement": 0.5}},
         "datasets-write": {"variant": "labels"},
         "datasets-verify": {"pictures": False},
+        "datasets-link": {"name": "README.md"},
         "imports": {"kind": "rf1m", "path": "RF1M"},
         "api-imports": {"kind": "rf1m", "path": "RF1M"},
         "api-import-start": {},
@@ -295,7 +296,7 @@ def bodies(house):
 # Forms that a bare press does not satisfy, and files that are not there: they say so.
 SAYS_WHY = {
     "login", "product_import", "product_edit", "cut_out_redo", "variable", "variable_create", "prompt", "prompt_create", "generate", "project", "project_create", "team", "team_create", "gold_upload",
-    "project_pairs", "datasets", "training_start", "rounds", "grid-new", "dataset_download", "demo_login",
+    "project_pairs", "datasets", "training_start", "rounds", "grid-new", "demo_login",
 }  # fmt: skip
 
 
@@ -338,7 +339,7 @@ def wrong_for(person, row, method, response, text):
         return "refused"
     if row.owner not in ("", person.username):
         return "" if status in NOT_THEIRS else "gives what is another's"
-    if row.name in SAYS_WHY and method == "POST" or row.name in ("dataset_signed", "datasets-link"):
+    if row.name in SAYS_WHY and method == "POST" or row.name == "dataset_signed":
         return "" if status in (200, 302, 400, 404, 422) else "no sentence"
     return "" if status in (200, 302) else "does not work"
 
