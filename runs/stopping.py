@@ -28,8 +28,9 @@ def stoppable(ctx: RunContext) -> Iterator[None]:
     watcher.start()
     try:
         yield
-    except OperationalError as error:
-        if asked.is_set() and isinstance(error.__cause__, psycopg.errors.QueryCanceled):
+    except (OperationalError, psycopg.errors.QueryCanceled) as error:
+        # Of a COPY it comes as psycopg's own.
+        if asked.is_set() and isinstance(error.__cause__ or error, psycopg.errors.QueryCanceled):
             raise StopRequested from error
         raise
     finally:

@@ -30,8 +30,11 @@ from datasets_app.actions import (
 )
 from datasets_app.models import DatasetVersion, ProductSplit, VersionRow
 from datasets_app.product_splits import HOLDOUT, give_splits, splits
+from runs import stopping
 from runs.actions import resume_run
+from runs.context import RunContext, StopRequested
 from runs.models import Run
+from runs.stopping import stoppable
 from tests import build
 from tests.data_rows import consensus, do, labelled, version
 from training.actions import open_round
@@ -183,6 +186,17 @@ class TestOneMoment:
         assert resume_run(run) and do(run).state == "succeeded"
         assert DatasetVersion.objects.get().row_count == 5
 
+    def test_stopped_while_rows_are_copied_it_is_stopped_too(self, monkeypatch):
+        monkeypatch.setattr(stopping, "LOOK_EVERY_S", 0.05)
+        run = a_run()
+        Run.objects.filter(pk=run.pk).update(state="running", stop_requested=True)
+        run.refresh_from_db()
+        endless = "COPY (SELECT pg_sleep(60)) TO STDOUT"
+        with pytest.raises(StopRequested), stoppable(RunContext(run)), connection.cursor() as cursor, cursor.copy(endless) as copy:
+            list(copy)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(0.2)")  # nothing is left to cancel what comes after
+
     def test_two_workers_of_one_run_make_one_version(self):
         labelled(5)
         run, made, errors = a_run(), [], []
@@ -316,20 +330,20 @@ class TestThePreview:
             times.append(seconds)
             return None if len(times) == 1 else work()
 
-        monkeypatch.setattr(choosing, "_within", within)
+        monkeypatch.setattr(choosing, "within", within)
         seen = preview({}, "ads")
         assert seen["is_exact"] is False and seen["rows"] % choosing.SAMPLED == 0
 
     def test_the_database_is_stopped_and_goes_on(self):
-        from datasets_app.choosing import _within
+        from runs.counted import within
 
         def sleep():
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_sleep(20)")
             return "slept"
 
-        assert _within(0.2, sleep) is None
-        assert _within(5, lambda: Run.objects.count()) == 0
+        assert within(0.2, sleep) is None
+        assert within(5, lambda: Run.objects.count()) == 0
 
 
 @pytest.mark.django_db
