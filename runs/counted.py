@@ -20,6 +20,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import OperationalError, connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from runs.clock import regularly
@@ -145,7 +146,9 @@ def count_what_is_missing() -> None:
 def count_missing() -> None:
     """All figures that nobody has counted yet, or not for OLD."""
     try:
-        fresh = set(KeptFigure.objects.filter(counted_at__gt=timezone.now() - OLD).values_list("key", flat=True))
+        # One that takes minutes is kept for longer than OLD.
+        is_fresh = Q(counted_at__gt=timezone.now() - OLD) | Q(due_at__gt=timezone.now())
+        fresh = set(KeptFigure.objects.filter(is_fresh).values_list("key", flat=True))
         for figure in list(_figures.values()):
             for args in [()] if figure.each is None else [(one,) for one in figure.each()]:
                 if figure.key(*args) not in fresh:

@@ -89,6 +89,10 @@ def test_the_last_value_is_shown_while_one_thread_counts_anew_and_the_clock_coun
     assert count.n == 1 and quick.n == 2, "before anybody asked"
     count_missing()
     assert count.n == 1 and quick.n == 2, "once"
+    now = timezone.now()
+    KeptFigure.objects.filter(pk="x").update(counted_at=now - timedelta(hours=1), due_at=now + timedelta(hours=1))
+    count_missing()
+    assert count.n == 1, "one that takes three minutes is not counted every quarter of an hour"
     assert of_each(1) == 3
     older(60)
     assert figure() == 1 and figure() == 1
