@@ -8,27 +8,36 @@ comes from the disk, too, not from what the system remembers of the writing. Whe
 
 from __future__ import annotations
 
-import fcntl
+import errno
+import io
 import mmap
 import os
 from collections.abc import Iterator
+from typing import Any
+
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # not a Unix: the usual access, then
+    fcntl = None
 
 # What pieces are multiples of: of their place in memory (pages), in the file, and in length.
 ALIGN = 4096
 PIECE = 4 * 1024 * 1024
-_DIRECT = getattr(os, "O_DIRECT", 0)
+_DIRECT = getattr(os, "O_DIRECT", 0) if fcntl is not None else 0
 
 
 def memory(n_bytes: int = PIECE) -> memoryview:
-    """Bytes that begin at a page; private, so that the system gives large pages where it can."""
-    return memoryview(mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    """Bytes that begin at a page; private where there is such a thing, so that the system gives large pages where it can."""
+    private = getattr(mmap, "MAP_PRIVATE", 0)
+    return memoryview(mmap.mmap(-1, n_bytes, flags=private | mmap.MAP_ANONYMOUS) if private else mmap.mmap(-1, n_bytes))
 
 
 class LocalFile:
     """A new file, written from its begin to its end. Raises FileExistsError."""
 
     def __init__(self, path: str) -> None:
-        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o644)
+        self._file = open(path, "xb", buffering=0)  # noqa: SIM115 - `close` closes it
         self._at = 0
         self._is_direct = False
 
@@ -40,54 +49,52 @@ class LocalFile:
             self._at, piece = self._at + n, piece[n:]
 
     def sync(self) -> None:
-        os.fsync(self._handle)
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        os.close(self._handle)
+        self._file.close()
 
     def _written(self, piece: memoryview) -> int:
         try:
-            return os.write(self._handle, piece)
+            return self._file.write(piece)
         except OSError as error:
-            if not self._is_direct or error.errno != 22:  # EINVAL: this filesystem wants it otherwise
+            if not self._is_direct or error.errno != errno.EINVAL:  # this filesystem wants it otherwise
                 raise
         self._be_direct(False)
-        return os.write(self._handle, piece)
+        return self._file.write(piece)
 
     def _be_direct(self, wanted: bool) -> None:
         if self._is_direct != wanted:
-            self._is_direct = _set_direct(self._handle, wanted)
+            self._is_direct = _set_direct(self._file.fileno(), wanted)
 
 
 def pieces(path: str) -> Iterator[memoryview]:
     """The bytes of a file from the disk. Each piece is good until the next one is asked for."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-    try:
-        is_direct, at, piece = _set_direct(handle, True), 0, memory()
-        while n := _read(handle, piece, at, is_direct):
+    with open(path, "rb", buffering=0) as file:
+        is_direct, piece = _set_direct(file.fileno(), True), memory()
+        while n := _read(file, piece, is_direct):
             yield piece[:n]
-            at += n
             if is_direct and n % ALIGN:  # the end; if not, the usual way from here
-                is_direct = _set_direct(handle, False)
-    finally:
-        os.close(handle)
+                is_direct = _set_direct(file.fileno(), False)
 
 
-def _read(handle: int, piece: memoryview, at: int, is_direct: bool) -> int:
+def _read(file: io.FileIO, piece: memoryview, is_direct: bool) -> int:
     try:
-        return os.preadv(handle, [piece], at)
+        return file.readinto(piece)
     except OSError as error:
-        if not is_direct or error.errno != 22:
+        if not is_direct or error.errno != errno.EINVAL:
             raise
-    _set_direct(handle, False)
-    return os.preadv(handle, [piece], at)
+    _set_direct(file.fileno(), False)
+    return file.readinto(piece)
 
 
 def _set_direct(handle: int, wanted: bool) -> bool:
     """Whether it is so now."""
+    if not _DIRECT:
+        return False
     flags = fcntl.fcntl(handle, fcntl.F_GETFL)
     try:
         fcntl.fcntl(handle, fcntl.F_SETFL, flags | _DIRECT if wanted else flags & ~_DIRECT)
     except OSError:
         return False
-    return wanted and bool(_DIRECT)
+    return wanted
