@@ -2,7 +2,9 @@
 
 import dataclasses
 import hashlib
+import importlib.util
 import io
+import itertools
 import json
 import os
 import pickle
@@ -11,6 +13,8 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
+from concurrent.futures import wait
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,15 +27,16 @@ from PIL import Image
 
 from adproof.blobs import BlobStore
 from adproof.labels import LABELS
-from adproof.shards import writer
+from adproof.shards import direct, writer
 from adproof.shards.columns import Columns
 from adproof.shards.compare import compare
 from adproof.shards.manifest import Manifest, VersionInfo
 from adproof.shards.plan import SplitSize, plan_shards
 from adproof.shards.reading import open_version
+from adproof.shards.records import checks_of
 from adproof.shards.schema import IMAGE_COLUMNS, SPLITS, AnnotationRow, Picture, SampleRow, schema, to_table
 from adproof.shards.splits import digest, split_of
-from adproof.shards.store import Folder
+from adproof.shards.store import Folder, StoreError
 from adproof.shards.verify import verify
 from adproof.shards.writer import finalise, write_shard, write_version
 
@@ -282,6 +287,34 @@ class TestRowsAsTables:
         assert not list((tmp_path / "v").rglob("*.parquet"))
 
 
+class TestLocalFiles:
+    def elsewhere(self, monkeypatch):
+        """The module as it is where there is no O_DIRECT, nor fcntl."""
+        spec = importlib.util.spec_from_file_location("direct_elsewhere", direct.__file__)
+        module = importlib.util.module_from_spec(spec)
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, "fcntl", None)
+            patch.delattr("mmap.MAP_PRIVATE")
+            spec.loader.exec_module(module)
+            module.memory()
+        return module
+
+    def test_any_length_comes_back_past_the_cache_and_where_there_is_no_way_past_it(self, tmp_path, monkeypatch):
+        content = np.random.default_rng(0).bytes(direct.PIECE + 5000)
+        memory = Path("/dev/shm") if Path("/dev/shm").is_dir() else tmp_path
+        for way in (direct, self.elsewhere(monkeypatch)):
+            for folder, length in itertools.product((tmp_path, memory), (0, 1, 4096, 4097, len(content))):
+                path = folder / f"adproof-{os.getpid()}-{length}"
+                whole = way.memory(2 * direct.PIECE)
+                whole[:length] = content[:length]
+                with closing(way.LocalFile(str(path))) as file:
+                    for at in range(0, length, direct.PIECE):
+                        file.write(whole[at : min(at + direct.PIECE, length)])
+                    file.sync()
+                assert b"".join(map(bytes, way.pieces(str(path)))) == path.read_bytes() == content[:length]
+                path.unlink()
+
+
 class TestBrokenWriting:
     def test_progress_is_told_and_an_error_in_it_cancels(self, rows, tmp_path):
         seen = []
@@ -357,6 +390,32 @@ class TestBrokenWriting:
         write(tmp_path / "v", rows)
         assert contents(tmp_path / "v") == contents(version)
 
+    def test_what_was_checked_early_is_looked_at_again(self, rows, tmp_path, monkeypatch):
+        few, away = rows[:30] + rows[-10:], ["data/train-00000-of-00002.parquet"]
+        measured, stored = sizes(few), Folder.sha256
+        plan = plan_shards(measured, measured[0].bytes // 2 + 1000)
+        folder, stream = Folder(tmp_path / "v"), iter(few)
+
+        def sha256(self, name):
+            if name in away:
+                away.remove(name)
+                raise StoreError("away for a moment")
+            return stored(self, name)
+
+        monkeypatch.setattr(Folder, "sha256", sha256)
+        with checks_of(plan, folder, BASE) as checks:
+            for number in range(len(plan.shards)):
+                write_shard(plan, number, stream, folder, BASE)
+                checks.start(number)
+            wait(checks._found.values())
+            # A writer of the same version that was given up broke off, and took the shard with it.
+            shard = tmp_path / "v" / plan.shards[1].name
+            whole = shard.read_bytes()
+            shard.write_bytes(whole[:-1])
+            with pytest.raises(ValueError, match="train-00001-of-00002.*write it again"):
+                finalise(plan, folder, BASE, checks=checks)
+            assert not away and not (tmp_path / "v/manifest.json").exists()
+
     def test_rows_out_of_order_are_refused(self, rows, tmp_path):
         with pytest.raises(ValueError, match="grouped by split"):
             write(tmp_path / "v", [*rows[100:], *rows[:100]])
@@ -426,6 +485,7 @@ class TestVerify:
         (lambda m: m.update(digest="0" * 64), "do not add up"),
         (lambda m: m.update(format="other"), "format"),
         (lambda m: m.pop("files"), "missing or unknown parts"),
+        (lambda m: m["files"].update({"data/../../secret": m["files"]["README.md"]}), "'data/../../secret' lies outside"),
     ])
     def test_a_manifest_that_lies(self, copy, lie, problem):
         manifest = json.loads((copy / "manifest.json").read_bytes())

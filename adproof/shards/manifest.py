@@ -112,6 +112,11 @@ class Manifest:
             raise ValueError(f"{MANIFEST} is not of the format {FORMAT}")
         try:
             parts["files"] = {name: FileEntry(**entry) for name, entry in parts["files"].items()}
-            return cls(**parts)
+            made = cls(**parts)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{MANIFEST} has missing or unknown parts: {error}") from error
+        for name in made.files:
+            # What is named here is read, and given to whoever may have the version.
+            if not name or name.startswith("/") or {"", ".", ".."} & set(name.split("/")) or "\\" in name:
+                raise ValueError(f"{MANIFEST} names a file that is none of the version's: {name!r} lies outside its folder")
+        return made

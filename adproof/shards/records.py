@@ -63,7 +63,8 @@ def read_record(folder: Folder, spec: ShardSpec, key: str) -> ShardRecord | None
 class Checks:
     """Reads shards from where they are stored, and compares their sha256 with what was noted; two at a time.
 
-    Those that are started while others are still being written need not be waited for in the end.
+    Those that are started while others are still being written need not be waited for in the end; what they found is only
+    believed while the file is as long as it was then.
     """
 
     def __init__(self, plan: ShardPlan, folder: Folder, base: VersionInfo, readers: ThreadPoolExecutor) -> None:
@@ -78,9 +79,22 @@ class Checks:
 
     def records(self) -> Iterator[ShardRecord | None]:
         """Of each shard in order: its record, when all its bytes add up to it."""
+        begun_before = frozenset(self._found)
         for shard in range(len(self._plan.shards)):
             self.start(shard)
-        return (self._found[shard].result() for shard in range(len(self._plan.shards)))
+        for shard in range(len(self._plan.shards)):
+            yield self._found_before(shard) if shard in begun_before else self._found[shard].result()
+
+    def _found_before(self, shard: int) -> ShardRecord | None:
+        """Read once more if the store was away, or if another writer has been at the shard since."""
+        spec = self._plan.shards[shard]
+        try:
+            record = self._found[shard].result()
+        except OSError:
+            record = None
+        if record is not None and self._folder.size(spec.name) == record.bytes:
+            return record
+        return self._checked(spec)
 
     def _checked(self, spec: ShardSpec) -> ShardRecord | None:
         record = read_record(self._folder, spec, self._key)
