@@ -22,7 +22,7 @@ from PIL import Image
 
 import adproof.shards
 from adproof.labels import LABELS
-from adproof.shards import pages
+from adproof.shards import pages, reading
 from adproof.shards.order import Order
 from adproof.shards.reading import Rows, decode_picture
 from adproof.shards.schema import IMAGE_COLUMNS
@@ -344,6 +344,14 @@ class TestTheStream:
         next(mixed)
         assert len(train._sizes) in (8, 9)
         assert len(ids(mixed)) == 47 and len(train._sizes) == 10
+
+    def test_shards_that_are_open_already_are_read_with_those_that_are_not(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(reading, "_OPEN_SHARDS", 8)
+        write(tmp_path, samples(48, 0, 0), n_train_shards=12)
+        for seed in range(4):
+            train = adproof.shards.open(tmp_path).rows("train", ["sample_id"])
+            assert [train[number]["sample_id"] for number in range(48)] == ids(train)
+            assert len(set(ids(train.stream(seed=seed)))) == 48
 
     def test_seed_and_epoch_alone_decide_the_order(self, version):
         train = adproof.shards.open(version).rows("train", ["sample_id"])

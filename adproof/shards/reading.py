@@ -253,6 +253,7 @@ class Rows:
 
     def _keep(self, shard: int, opened: Shard) -> None:
         self._opened[shard] = opened
+        self._opened.move_to_end(shard)  # one that was open already keeps its place otherwise, and may be let go of at once
         if len(self._opened) > _OPEN_SHARDS:
             self._opened.popitem(last=False)
 
