@@ -4,6 +4,7 @@ import os
 from importlib.metadata import version as installed_version
 
 from adproof.shards.manifest import Manifest, VersionInfo
+from adproof.shards.pictures import missing
 from adproof.shards.plan import SplitSize
 from adproof.shards.schema import FULL, LABELS_ONLY
 from datasets_app.models import SPLITS, DatasetVersion
@@ -47,7 +48,10 @@ def info(version: DatasetVersion, variant: str = FULL) -> VersionInfo:
 
 
 def sizes(version: DatasetVersion, variant: str = FULL) -> list[SplitSize]:
-    """Rows are exact; bytes are estimated from a few hundred samples, and only decide where shards are cut."""
+    """Rows are exact; bytes are estimated from a few hundred samples, and only decide where shards are cut.
+
+    Raises: ValueError: a picture of these samples is not there any more.
+    """
     found = []
     for split in SPLITS:
         rows = version.rows.filter(split=split)
@@ -57,7 +61,14 @@ def sizes(version: DatasetVersion, variant: str = FULL) -> list[SplitSize]:
         if variant == LABELS_ONLY:
             found.append(SplitSize(split, count, count * LABELS_ROW_BYTES))
             continue
-        few = list(rows.order_by("id").values_list(*_PICTURES)[:SAMPLED_ROWS])
-        sampled = sum(os.stat(blobs().name(sha)).st_size for row in few for sha in row if sha)
+        few = list(rows.order_by("id").values_list("candidate__key", *_PICTURES)[:SAMPLED_ROWS])
+        sampled = sum(_bytes_of(key, sha) for key, *row in few for sha in row if sha)
         found.append(SplitSize(split, count, sampled * count // len(few)))
     return found
+
+
+def _bytes_of(key: str, sha: str) -> int:
+    try:
+        return os.stat(blobs().name(sha)).st_size
+    except FileNotFoundError as error:
+        raise missing(f"c-{key[:20]}", sha) from error

@@ -166,6 +166,9 @@ class TestWhatIsNotAsItWas:
         candidate = version.rows.filter(split="train").first().candidate
         path = blobs().path(candidate.image_sha256)
         good = path.read_bytes()
+        path.unlink()  # before anything is known of how large the shards will be
+        run = do(start_write(version))
+        assert run.state == "failed" and "not in the store any more" in run.error and "backup" in run.error
         path.write_bytes(b"x" + good[1:])
         run = do(start_write(version))
         assert run.state == "failed" and candidate.image_sha256 in run.error and "damaged" in run.error

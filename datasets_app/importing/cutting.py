@@ -42,7 +42,7 @@ def cut_out_part(ctx: RunContext) -> dict[str, Any]:
             found += not cut.problem
         with ctx.writing():
             StagedPicture.objects.bulk_update(rows, ["cut"])
-        ctx.progress(at + TOGETHER, len(ids))
+        ctx.progress(min(at + TOGETHER, len(ids)), len(ids))
     return {"cut_out": found}
 
 

@@ -95,7 +95,7 @@ export class Queue extends EventTarget {
         count: Math.min(MOST_AT_ONCE, ahead - this.tasks.length),
         today_from: midnight.toISOString(),
         // When nothing else is left, we get what a page that was closed too suddenly holds in our name.
-        held: this.#mine(),
+        held: this.#mine().slice(0, HELD_AT_MOST),
       };
       const given = await post(this.base, "lease", asked);
       await this.ready;
@@ -194,7 +194,7 @@ export class Queue extends EventTarget {
 
   // What we need not be given: it is here, or answered and on its way. Both lists are short but for a long time offline.
   #mine() {
-    return [...new Set([...this.#held().map((task) => this.#id(task)), ...this.answered()])].slice(0, HELD_AT_MOST);
+    return [...new Set([...this.#held().map((task) => this.#id(task)), ...this.answered()])];
   }
 
   // It was answered in another tab, which had it as well: when nothing else is left, both get the same.
