@@ -45,11 +45,17 @@ def items_of(params: dict[str, Any]) -> list[Item]:
             products[item["product"]],
             prompts[item["prompt"]],
             item["seed"],
-            # Named by what is drawn, so that a part that runs again continues the same draw.
-            uuid.uuid5(uuid.NAMESPACE_OID, f"{params['generator']}/{item['product']}/{item['prompt']}/{item['seed']}"),
+            _draw_of(params["generator"], item),
+            item.get("attempt", 1),
         )
         for item in params["items"]
     ]
+
+
+def _draw_of(generator: int, item: dict[str, Any]) -> uuid.UUID:
+    """Named by what its first attempt draws, so that a part that runs again, or a later attempt, continues the same draw."""
+    seed = item.get("first_seed", item["seed"])
+    return uuid.uuid5(uuid.NAMESPACE_OID, f"{generator}/{item['product']}/{item['prompt']}/{seed}")
 
 
 def product_rgba(product: Product) -> np.ndarray:

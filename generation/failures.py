@@ -7,7 +7,7 @@ from typing import Any
 from django.db import transaction
 
 from generation.models import Failure, Plan
-from generation.planning import part_kind
+from generation.planning import part_kind, seed_of
 from runs.actions import add_parts
 from runs.models import Run
 
@@ -22,7 +22,7 @@ def retry(run: Run) -> int:
         rows = list(Failure.objects.filter(plan=plan).order_by("pk")[:MOST_AT_ONCE]) if plan else []
         if plan is None or not rows or run.state == Run.State.PAUSED or run.stop_requested and not run.is_finished:
             return 0
-        items = [_item(row) for row in rows]
+        items = [_item(row, plan) for row in rows]
         cuts = range(0, len(items), plan.part_size)
         chunks = [items[at : at + plan.part_size] for at in cuts]
         add_parts(run, part_kind(plan), (({**plan.part_params, "items": chunk}, len(chunk)) for chunk in chunks))
@@ -33,5 +33,10 @@ def retry(run: Run) -> int:
     return len(rows)
 
 
-def _item(row: Failure) -> dict[str, Any]:
-    return {"product": row.product_id, "prompt": row.prompt_id, "number": row.number, "seed": row.seed}
+def _item(row: Failure, plan: Plan) -> dict[str, Any]:
+    item = {"product": row.product_id, "prompt": row.prompt_id, "number": row.number, "seed": row.seed}
+    if row.attempt == 1:
+        return item
+    # A later attempt goes on with the draw that its first one began.
+    first = seed_of(plan.part_params["base_seed"], row.product_id, row.prompt_id, row.number)
+    return {**item, "attempt": row.attempt, "first_seed": first}

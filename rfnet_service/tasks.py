@@ -65,12 +65,11 @@ def recurrent_part(ctx: RunContext) -> dict[str, Any]:
     done = 0
     for batch in batches(items):
         waiting = list(batch)
-        for attempt in range(1, ctx.params["attempts"] + 1):
+        while waiting:  # what is tried again after a failure may stand at a later attempt than the others
             ctx.stop_if_asked()
-            waiting = draw_and_judge(ctx, checkpoint, work, waiting, tally)
-            if not waiting:
-                break
-            waiting = [again(ctx, item, numbers[item.draw], attempt + 1) for item in waiting]
+            left = draw_and_judge(ctx, checkpoint, work, waiting, tally)
+            left = [item for item in left if item.attempt < ctx.params["attempts"]]
+            waiting = [again(ctx, item, numbers[item.draw], item.attempt + 1) for item in left]
         done += len(batch)
         ctx.progress(done, len(items), force=True)
     return work.finish(**tally.result(len(items) - work.failed, steps_of(generator)))

@@ -160,6 +160,33 @@ class TestFailures:
         assert retry(run) == 2 and state(run) == "waiting"
         assert work_off(run).state == "succeeded" and Candidate.objects.count() == 8 and not Failure.objects.exists()
 
+    def test_a_later_attempt_that_failed_goes_on_with_its_draw(self, tiny, products, monkeypatch):
+        import numpy as np
+
+        from generation import working
+        from generation.failures import retry
+        from rfnet_service import judging
+        from tests import data_rows
+
+        data_rows.checkpoint(promoted=True)
+        never = [[0.1, 0.6, 0.1, 0.1, 0.1]]
+        monkeypatch.setattr(judging, "probabilities", lambda _, rows: np.array(never * len(rows)))
+        draw_batch, broken = working.draw_batch, [products[1]]
+
+        def breaks(ctx, generator, items, early=None):
+            if any(item.attempt == 2 and item.product in broken for item in items):
+                raise ValueError("its picture can't be read")
+            return draw_batch(ctx, generator, items, early)
+
+        monkeypatch.setattr(working, "draw_batch", breaks)
+        run = work_off(start(products[:2], attempts=3))
+        assert Failure.objects.get().attempt == 2 and Candidate.objects.filter(product=products[1]).count() == 1
+        broken.clear()
+        assert retry(run) == 1 and work_off(run).state == "succeeded"
+        made = Candidate.objects.filter(product=products[1]).order_by("attempt")
+        assert [row.attempt for row in made] == [1, 2, 3] and len({row.draw for row in made}) == 1
+        assert (run.result["draws"], run.result["mean_attempts"]) == (2, 3.0)
+
     def test_a_generator_that_is_not_there_fails_the_run_with_the_way_to_get_it(self, products):
         config = {"kind": "sd-controlnet", "base": "nobody/nothing-here"}
         gone = Generator.objects.create(name="gone", kind="sd-controlnet", key="gone", config=config)
