@@ -84,6 +84,8 @@ class Cut:
 
     original_sha256: str
     confidence_sha256: str
+    # False: U2-Net found no one thing, so nothing is kept until a person cuts it out by hand.
+    is_found: bool = True
 
 
 PICTURE_IN_USE = "candidates were drawn from the picture it has: give the new picture a SKU of its own."
@@ -143,7 +145,7 @@ def picture_values(picture: bytes, cut: Cut | None, *, by_model: bool) -> dict[s
     return {
         "look_hash": look_of(picture), "is_waiting": by_model, "accepted_by": None, "accepted_at": None,
         "original_sha256": cut.original_sha256 if cut else "", "confidence_sha256": cut.confidence_sha256 if cut else "",
-        "cut_settings": {"by": "model"} if by_model else {},
+        "cut_settings": {"by": "model" if cut is None or cut.is_found else "nothing"} if by_model else {},
     }  # fmt: skip
 
 

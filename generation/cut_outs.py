@@ -21,6 +21,10 @@ class CannotChange(ValueError):
     """Not possible as asked; the sentence says what to do."""
 
 
+NOTHING_KEPT = (
+    "Nothing is kept of this picture yet: bring the product back with the brush, lower the threshold,"
+    " or give a mask of your own."
+)
 LOOK_AGAIN = "Somebody else has cut this product out anew since you opened it: look at the new cut-out first."
 
 
@@ -46,6 +50,8 @@ def accept(pk: int, seen_sha256: str, user: Any) -> Product:
     with transaction.atomic():
         product = Product.objects.select_for_update().get(pk=pk)
         _check_seen(product, seen_sha256)
+        if product.is_uncut:
+            raise CannotChange(NOTHING_KEPT)
         if product.is_waiting:
             product.is_waiting, product.accepted_by, product.accepted_at = False, user, timezone.now()
             product.save(update_fields=["is_waiting", "accepted_by", "accepted_at"])
@@ -94,6 +100,8 @@ def cut_anew(product: Product, how: Redo) -> Pixels:
         strokes = _read(how.strokes, "The brush's strokes")
         if strokes.shape[2] == 4:  # otherwise nothing in it is transparent: not a page of ours
             alpha = masks.with_strokes(alpha, strokes)
+    if how.base == "current" and not alpha.any():
+        raise CannotChange(NOTHING_KEPT)
     masks.check_share(alpha)
     return np.dstack([colours, alpha])
 

@@ -88,6 +88,11 @@ class Product(models.Model):
         return not self.unsuitable and not self.is_waiting
 
     @property
+    def is_uncut(self) -> bool:
+        """U2-Net found nothing in its picture: nothing of it is kept until somebody cuts it out by hand."""
+        return self.is_waiting and self.cut_settings.get("by") == "nothing"
+
+    @property
     def caption(self) -> str:
         """What RFNet reads about the product."""
         return f"{self.title}. {self.description}".strip()

@@ -15,6 +15,7 @@ from adproof.perception.pictures import PictureError, picture_to_png
 from generation import actions, cut_outs, edits
 from generation.forms import UnsuitableForm, categories
 from generation.models import Product
+from generation.planning import MOST_TICKED
 from generation.product_forms import BulkForm, ProductForm, RedoForm
 
 
@@ -90,6 +91,19 @@ def products_bulk(request: HttpRequest) -> HttpResponse:
             )
     messages.success(request, f"{changed:,} product{'' if changed == 1 else 's'} {said}")
     return back
+
+
+@requires("generate")
+@require_POST
+def products_draw(request: HttpRequest) -> HttpResponse:
+    """The ticked products, into the form that has candidates drawn."""
+    ticked = [value for value in request.POST.getlist("products") if value.isascii() and value.isdigit()]
+    if not ticked:
+        messages.error(request, "Tick at least one product first.")
+        return redirect(f"{reverse('products')}?{request.POST.get('query', '')[:500]}".rstrip("?"))
+    if len(ticked) > MOST_TICKED:
+        messages.warning(request, f"The first {MOST_TICKED:,} of the {len(ticked):,} ticked products are chosen here.")
+    return redirect(f"{reverse('generate')}?products={','.join(ticked[:MOST_TICKED])}")
 
 
 @requires("edit_products")

@@ -74,48 +74,19 @@ kind_in_parts("perceive_many", "Depth and saliency", gather=_sum_of_parts)
 
 @kind("cut_out", "Cut products out")
 def cut_out(ctx: RunContext) -> dict[str, Any]:
-    """Products whose picture has no alpha: U2-Net finds the object. What it can't find is listed, not fatal."""
-    from adproof.perception.masks import confidence_to_png
-    from adproof.perception.pictures import open_picture, picture_to_png
-    from adproof.perception.saliency import cut_out_found
-    from generation import runtime
-    from generation.actions import PICTURE_IN_USE, Cut, save_product
-    from generation.importing import ProductFile
-    from generation.models import ImportProblem
+    """Products whose picture has no alpha: U2-Net finds the object. Where it finds none, a person cuts it out by hand."""
+    from generation.cutting import cut_one
 
-    made = left_out = 0
+    made = left_out = by_hand = 0
     items = ctx.params["items"]
     for number, item in enumerate(items, start=1):
         ctx.stop_if_asked()
-        try:
-            rgba, found = cut_out_found(open_picture(blobs().get(item["sha256"]))[..., :3], runtime.saliency())
-        except ValueError as error:
-            with ctx.writing():
-                ImportProblem.objects.get_or_create(run=ctx.run, where=item["where"][:300], problem=str(error)[:500])
-            ctx.log(f"{item['where']}: {error}", "warning")
-            left_out += 1
-            continue
-        cut = Cut(item["sha256"], blobs().put(confidence_to_png(found)))
-        with ctx.writing():
-            state = save_product(
-                ProductFile(
-                    item["where"],
-                    item["sku"],
-                    item["title"],
-                    picture_to_png(rgba),
-                    True,
-                    rgba.shape[1],
-                    rgba.shape[0],
-                    item["values"],
-                ),
-                cut_out_by_model=True,
-                cut=cut,
-            )
-            if state == "held":
-                ImportProblem.objects.get_or_create(run=ctx.run, where=item["where"][:300], problem=PICTURE_IN_USE)
-        made += 1
+        state = cut_one(ctx, item)
+        left_out += state == "left out"
+        by_hand += state == "by hand"
+        made += state != "left out"
         ctx.progress(number, len(items))
-    return {"products": made, "left_out": left_out}
+    return {"products": made, "left_out": left_out, **({"to_cut_by_hand": by_hand} if by_hand else {})}
 
 
 @kind("hash_looks", "Look for alike products", queue="light")

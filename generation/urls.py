@@ -11,6 +11,7 @@ urlpatterns = [
     path("products/<int:pk>/unsuitable/", views.product_unsuitable, name="product_unsuitable"),
     path("products/<int:pk>/fit/", product_views.product_fit, name="product_fit"),
     path("products/<int:pk>/edit/", product_views.product_edit, name="product_edit"),
+    path("products/draw/", product_views.products_draw, name="products_draw"),
     path("products/bulk/", product_views.products_bulk, name="products_bulk"),
     path("products/cut-outs/", product_views.cut_outs_next, name="cut_outs"),
     path("products/<int:pk>/cut-out/", product_views.cut_out, name="cut_out"),

@@ -205,6 +205,32 @@ def test_a_worker_keeps_what_is_needed_to_cut_out_anew():
     assert np.abs(masks.alpha_of(found, 200, 200).astype(int) - alpha_of(product)).max() <= 2
 
 
+@pytest.mark.django_db(transaction=True)
+def test_where_u2net_finds_nothing_a_person_cuts_by_hand(max_):
+    from tests.data_rows import do
+
+    grey = np.random.default_rng(0).integers(190, 211, (160, 200, 3), dtype=np.uint8)
+    report = actions.import_product_files([("fog.png", build.png(grey))])
+    run = report.cut_out_run
+    assert do(run).result == {"products": 1, "left_out": 0, "to_cut_by_hand": 1}
+    assert "cut it out there by brush" in run.import_problems.get().problem
+    fog = Product.objects.get()
+    assert fog.is_uncut and not fog.is_drawable and alpha_of(fog).max() == 0 and (cut_original(fog) == grey).all()
+    page = max_.get(reverse("cut_out", args=[fog.pk])).content.decode()
+    assert "U2-Net found nothing" in page and ">Accept" not in page and "To cut by hand" in max_.get("/products/").content.decode()
+    max_.post(reverse("cut_out_accept", args=[fog.pk]), {"seen": fog.image_sha256})
+    assert redo(max_, fog).status_code == 422 and "Nothing is kept of this picture yet" in redo(max_, fog).content.decode()
+    fog.refresh_from_db()
+    assert fog.is_uncut, "nothing can't be accepted"
+    kept = np.zeros((160, 200), np.uint8)
+    kept[20:60, 30:70] = 255
+    redo(max_, fog, base="mask", mask=png(kept), then="accept")
+    assert alpha_of(fog)[40, 50] == 255 and fog.is_drawable and fog.cut_settings["by"] == "upload"
+    again = actions.import_product_files([("fog.png", build.png(grey - 1))])
+    assert do(again.cut_out_run).result == {"products": 0, "left_out": 1}
+    assert "keeps the picture it has" in again.cut_out_run.import_problems.get().problem and alpha_of(fog)[40, 50] == 255
+
+
 def cut_original(product):
     from generation.cut_outs import original_of
 

@@ -30,6 +30,7 @@ product_import        edit_products    GET POST
 product_unsuitable    edit_products    POST
 product_fit           edit_products    POST
 product_edit          edit_products    GET POST
+products_draw         generate         POST
 products_bulk         edit_products    POST
 cut_outs              edit_products    GET
 cut_out               edit_products    GET

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from adproof.perception.masks import INSTEAD, alpha_of, check_share, resized
+from adproof.perception.masks import INSTEAD, MaskError, alpha_of, check_share, resized
 from adproof.perception.pictures import Pixels
 from adproof.perception.precision import check_precision, chosen_precision
 from adproof.perception.u2netp import MEAN, STD, TorchU2NetP
@@ -30,6 +30,14 @@ _MEAN, _STD = np.array(MEAN, np.float32), np.array(STD, np.float32)
 
 # Below 0.5 the net itself says "background" everywhere.
 _LEAST_CONFIDENCE = 0.5
+
+
+class NothingFound(MaskError):
+    """U2-Net finds no one thing; the sentence says what to do. `found` is its confidence, (320, 320) float32."""
+
+    def __init__(self, sentence: str, found: Floats) -> None:
+        super().__init__(sentence)
+        self.found = found
 
 
 class SaliencyNet:
@@ -191,7 +199,7 @@ def cut_out(image: Pixels, saliency: SaliencyNet) -> Pixels:
         image: (H, W, 3) uint8.
         saliency: the net that finds it.
     Returns: (H, W, 4) uint8, the picture's own colours with the found alpha, not premultiplied.
-    Raises: ValueError: nothing stands out, everything does, or another shape or type; says what to do.
+    Raises: NothingFound: nothing stands out, or everything does. ValueError: another shape or type. They say what to do.
     """
     return cut_out_found(image, saliency)[0]
 
@@ -215,9 +223,12 @@ def cut_out_all(images: Sequence[Pixels], saliency: SaliencyNet) -> list[tuple[P
 
 def _cut_by(image: Pixels, found: Floats) -> tuple[Pixels, Floats]:
     if float(found.max()) < _LEAST_CONFIDENCE:
-        raise ValueError(f"no object found: nothing in the picture stands out. {INSTEAD}")
+        raise NothingFound(f"no object found: nothing in the picture stands out. {INSTEAD}", found)
     alpha = alpha_of(found, image.shape[1], image.shape[0])
-    check_share(alpha)
+    try:
+        check_share(alpha)
+    except MaskError as problem:
+        raise NothingFound(str(problem), found) from problem
     return np.dstack([image, alpha]), found
 
 
