@@ -60,7 +60,15 @@ def verify_version(ctx: RunContext) -> dict[str, Any]:
 
     version = DatasetVersion.objects.get(pk=ctx.params["version"])
     ctx.stage(f"reading {version.uri}")
-    problems = verify(version.uri, pictures=ctx.params.get("pictures", False))
+    told = ""
+
+    def on_step(what: str, done: int, total: int) -> None:
+        nonlocal told
+        ctx.stop_if_asked()
+        ctx.progress(done, total, None if what == told else f"checking {what}")
+        told = what
+
+    problems = verify(version.uri, pictures=ctx.params.get("pictures", False), on_step=on_step)
     for problem in problems[:100]:
         ctx.log(problem, "error")
     return {"version": version.pk, "problems": len(problems), "first": problems[:10]}

@@ -130,6 +130,10 @@ class TestAVersion:
         readme = Path(written.uri) / "README.md"
         readme.write_bytes(readme.read_bytes()[:-1] + b"!")
         client.post(reverse("dataset_verify", args=[written.pk]))
+        run = Run.objects.filter(kind="verify_version").latest("pk")
+        Run.objects.filter(pk=run.pk).update(stop_requested=True)
+        assert do(run).state == "stopped", "between two files"
+        client.post(reverse("dataset_verify", args=[written.pk]))
         assert do(Run.objects.filter(kind="verify_version").latest("pk")).result["problems"] == 1
         assert "README.md has another sha256" in text(client.get(url))
 

@@ -457,8 +457,12 @@ class TestVerify:
             (tmp_path / name).write_bytes(content)
         return tmp_path
 
-    def test_a_good_version_has_no_problems(self, version):
-        assert verify(version, pictures=True) == []
+    def test_a_good_version_has_no_problems_and_it_tells_how_far_it_is(self, version):
+        steps = []
+        assert verify(version, pictures=True, on_step=lambda *step: steps.append(step)) == []
+        files = [step for step in steps if step[0] == "files"]
+        assert files == [("files", n, 7) for n in range(1, 8)]
+        assert steps[7:] == [("samples", n, 280) for n in range(1, 281)]
 
     def test_a_truncated_shard(self, copy):
         shard = copy / "data/train-00001-of-00003.parquet"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tarfile
 from collections import Counter
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
@@ -20,13 +21,22 @@ from adproof.shards.schema import FULL, IMAGE_COLUMNS, LABELS_ONLY, SPLITS, WEBD
 from adproof.shards.splits import combine, row_digest
 from adproof.shards.store import Folder
 
+OnStep = Callable[[str, int, int], object]
 
-def verify(path: str | os.PathLike[str], filesystem: Any = None, *, pictures: bool = False) -> list[str]:
+
+def verify(
+    path: str | os.PathLike[str],
+    filesystem: Any = None,
+    *,
+    pictures: bool = False,
+    on_step: OnStep = lambda what, done, total: None,
+) -> list[str]:
     """Every problem found, as sentences; an empty list when there is none.
 
     Checks each file's size and sha256, rows, schema, labels, that no product is in two splits, and that
     nothing is there that the manifest does not know. pictures: also hash every picture and compare the
-    digest (reads all again). """
+    digest (reads all again). on_step: called with ("files" or "samples", how many are read, of how many); what it
+    raises ends the checking. """
     folder = Folder(path, filesystem)
     if folder.size(MANIFEST) is None:
         return [f"{MANIFEST} is missing: this is no dataset version, or an unfinished one"]
@@ -35,15 +45,16 @@ def verify(path: str | os.PathLike[str], filesystem: Any = None, *, pictures: bo
     except ValueError as error:
         return [str(error)]
     problems: list[str] = []
-    for name, entry in manifest.files.items():
+    for number, (name, entry) in enumerate(manifest.files.items(), 1):
         problems += _file_problems(folder, name, entry, manifest.variant)
+        on_step("files", number, len(manifest.files))
     unknown = set(folder.names()) - set(manifest.files) - {MANIFEST}
     problems += [f"{name} is not in the manifest" for name in sorted(unknown)]
     if problems:
         return problems
     if manifest.variant == WEBDATASET:
-        return _tar_problems(folder, manifest)
-    return _content_problems(DatasetVersion(path, filesystem), pictures)
+        return _tar_problems(folder, manifest, on_step)
+    return _content_problems(DatasetVersion(path, filesystem), pictures, on_step)
 
 
 def _file_problems(folder: Folder, name: str, entry: FileEntry, variant: str) -> list[str]:
@@ -70,7 +81,7 @@ def _file_problems(folder: Folder, name: str, entry: FileEntry, variant: str) ->
     return problems
 
 
-def _tar_problems(folder: Folder, manifest: Manifest) -> list[str]:
+def _tar_problems(folder: Folder, manifest: Manifest, on_step: OnStep) -> list[str]:
     """Reads all: the pictures' hashes, labels and splits must add up to the digest."""
     digests: list[bytes] = []
     problems: list[str] = []
@@ -86,12 +97,13 @@ def _tar_problems(folder: Folder, manifest: Manifest) -> list[str]:
         if len(found) != entry.rows:
             problems.append(f"{name} has {len(found)} samples, the manifest says {entry.rows}")
         digests += found
+        on_step("samples", len(digests), manifest.n_rows)
     if not problems and combine(digests) != manifest.digest:
         problems.append("samples, labels, splits and pictures do not add up to the manifest's digest")
     return problems
 
 
-def _content_problems(version: DatasetVersion, pictures: bool) -> list[str]:
+def _content_problems(version: DatasetVersion, pictures: bool, on_step: OnStep) -> list[str]:
     manifest = version.manifest
     table = version.table(["sample_id", "product_id", "label"])
     problems = []
@@ -112,7 +124,7 @@ def _content_problems(version: DatasetVersion, pictures: bool) -> list[str]:
     repeated = len(table) - len(table.group_by("sample_id").aggregate([]))
     if repeated:
         problems.append(f"{repeated} samples occur more than once")
-    if (pictures or manifest.variant == LABELS_ONLY) and _digest(version) != manifest.digest:
+    if (pictures or manifest.variant == LABELS_ONLY) and _digest(version, on_step) != manifest.digest:
         problems.append("samples, labels, splits and pictures do not add up to the manifest's digest")
     if pictures and manifest.variant == FULL:
         problems += _leak_problems(version)
@@ -135,7 +147,7 @@ def _leak_problems(version: DatasetVersion) -> list[str]:
     return problems
 
 
-def _digest(version: DatasetVersion) -> str:
+def _digest(version: DatasetVersion, on_step: OnStep) -> str:
     digests = []
     if version.manifest.variant == LABELS_ONLY:
         names = [f"{name}_sha256" for name in IMAGE_COLUMNS]
@@ -148,4 +160,5 @@ def _digest(version: DatasetVersion) -> str:
             contents = [row[name] for name in IMAGE_COLUMNS]
             hashes = [sha256(content).hexdigest() if content is not None else "" for content in contents]
             digests.append(row_digest(row["sample_id"], row["label"], split, hashes))
+            on_step("samples", len(digests), version.manifest.n_rows)
     return combine(digests)

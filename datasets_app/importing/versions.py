@@ -50,7 +50,7 @@ class VersionImport:
     def __init__(self, order: Order, folder: Path, ctx: RunContext, tally: Tally) -> None:
         self.order, self.ctx, self.tally = order, ctx, tally
         ctx.stage(f"verifying {folder.name} against its manifest")
-        self.shards = _verified(folder)
+        self.shards = _verified(folder, ctx)
         self.info = self.shards.manifest.info
         self.total = self.shards.manifest.n_rows
         self.name, self.number = self._named()
@@ -306,7 +306,7 @@ class VersionImport:
         )  # fmt: skip
 
 
-def _verified(folder: Path) -> Shards:
+def _verified(folder: Path, ctx: RunContext) -> Shards:
     """The version in this folder, every file and picture of it as its manifest says. Raises BadImport."""
     if not folder.is_dir():
         raise BadImport(f"{folder.name} is no folder: name the one that holds manifest.json.")
@@ -314,7 +314,13 @@ def _verified(folder: Path) -> Shards:
         raise BadImport(
             "This is no full version: labels alone, or tars, do not bring everything back. Import the full one."
         )
-    problems = verify(folder, pictures=True)
+
+    def on_step(what: str, done: int, total: int) -> None:
+        ctx.stop_if_asked()
+        ctx.progress(done, total)
+
+    ctx.progress(0, 0, f"checking {folder.name}", force=True)
+    problems = verify(folder, pictures=True, on_step=on_step)
     if problems:
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
         raise BadImport(f"The files are not what their manifest says, so nothing is taken: {problems[0]}{more}.")

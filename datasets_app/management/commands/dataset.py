@@ -107,7 +107,7 @@ class Command(BaseCommand):
         if version.state != DatasetVersion.State.WRITTEN:
             raise CommandError(f"{version} has no files yet: manage.py dataset write {options['version']}")
         run = start_verify(version, pictures=options["pictures"])
-        follow(run, self.stdout, wait=options["wait"], unit="files")
+        follow(run, self.stdout, wait=options["wait"], unit="read")
         if run.state != Run.State.SUCCEEDED:
             return
         for event in run.events.filter(level="error").order_by("pk"):
