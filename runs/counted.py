@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import OperationalError, connection, transaction
@@ -38,7 +38,8 @@ _figures: dict[str, Figure] = {}
 _CLAIM = """
     INSERT INTO runs_keptfigure (key, cost_s, claimed_until) VALUES (%(key)s, 0, now() + %(claim)s)
     ON CONFLICT (key) DO UPDATE SET claimed_until = excluded.claimed_until
-    WHERE runs_keptfigure.claimed_until IS NULL OR runs_keptfigure.claimed_until < now()
+    WHERE (runs_keptfigure.claimed_until IS NULL OR runs_keptfigure.claimed_until < now())
+        AND (runs_keptfigure.counted_at IS NULL OR runs_keptfigure.counted_at <= %(since)s)
     RETURNING key"""
 
 
@@ -96,13 +97,16 @@ class Figure:
 
     def recount_soon(self, *args: Any) -> None:
         """In a thread of its own; by one process at a time."""
-        threading.Thread(target=self.recount_once, args=args, daemon=True, name=f"count {self.name}").start()
+        told = {"since": timezone.now()}
+        threading.Thread(
+            target=self.recount_once, args=args, kwargs=told, daemon=True, name=f"count {self.name}"
+        ).start()
 
-    def recount_once(self, *args: Any) -> None:
-        """Unless somebody is at it; kept in any case. A failure is logged."""
+    def recount_once(self, *args: Any, since: datetime | None = None) -> None:
+        """Unless somebody is at it, or has done it since then (None: now); kept in any case. A failure is logged."""
         key = self.key(*args)
         try:
-            if _claimed(key):
+            if _claimed(key, since or timezone.now()):
                 self._keep(key, *self._counted(*args))
         except Exception:  # noqa: BLE001 - the page has a value; who repairs it needs the log
             log.exception("%s could not be counted", key)
@@ -115,9 +119,9 @@ class Figure:
         KeptFigure.objects.update_or_create(key=key, defaults=told | {"claimed_until": None})
 
 
-def _claimed(key: str) -> bool:
+def _claimed(key: str, since: datetime) -> bool:
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"key": key, "claim": timedelta(seconds=CLAIM_S)})
+        cursor.execute(_CLAIM, {"key": key, "claim": timedelta(seconds=CLAIM_S), "since": since})
         return cursor.fetchone() is not None
 
 
@@ -146,12 +150,13 @@ def count_what_is_missing() -> None:
 def count_missing() -> None:
     """All figures that nobody has counted yet, or not for OLD."""
     try:
+        now = timezone.now()
         # One that takes minutes is kept for longer than OLD.
-        is_fresh = Q(counted_at__gt=timezone.now() - OLD) | Q(due_at__gt=timezone.now())
+        is_fresh = Q(counted_at__gt=now - OLD) | Q(due_at__gt=now)
         fresh = set(KeptFigure.objects.filter(is_fresh).values_list("key", flat=True))
         for figure in list(_figures.values()):
             for args in [()] if figure.each is None else [(one,) for one in figure.each()]:
                 if figure.key(*args) not in fresh:
-                    figure.recount_once(*args)
+                    figure.recount_once(*args, since=now)  # other processes go over the same list
     finally:
         connection.close()

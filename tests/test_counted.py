@@ -105,6 +105,16 @@ def test_the_last_value_is_shown_while_one_thread_counts_anew_and_the_clock_coun
     assert count.n == 2, "another process is at it"
 
 
+@pytest.mark.django_db(transaction=True)
+def test_several_workers_that_count_what_is_missing_count_each_figure_once(monkeypatch):
+    monkeypatch.setattr(module, "_figures", {})
+    count = Counter()
+    counted("a")(lambda: module._figures["b"].recount_once())  # another process has come as far as b meanwhile
+    counted("b")(count)
+    count_missing()
+    assert count.n == 1
+
+
 def test_the_workers_know_every_figure_that_a_page_asks_for():
     code = (
         "import django; django.setup(); from runs.counted import names; known = names()\n"
