@@ -80,6 +80,7 @@ def work_on(run_id: int, fence: int) -> None:
     except StopRequested:
         state = Run.State.STOPPED
     except PauseRequested:
+        beat.over.set()  # what is put back is not renewed: the heartbeat would take it for somebody else's, and end us
         part_paused(run)
         return
     except BudgetUsedUp as spent:

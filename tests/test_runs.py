@@ -2,11 +2,13 @@
 
 import os
 import signal
+import threading
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
+from runs import child
 from runs.actions import deliver, resume_run, start_in_parts, start_run
 from runs.keeper import keep
 from runs.models import Outbox, Run
@@ -77,6 +79,22 @@ class TestTheRow:
         run = start_run("trial_count", {"n": 1})
         run.request_stop()
         assert state_of(run) == "stopped"
+
+    def test_a_part_that_is_put_back_is_not_taken_for_somebody_elses(self, monkeypatch):
+        from runs import actions
+
+        parent = start_in_parts("trial_parts", "trial_count", [{"n": 1}], params={})
+        part = parent.parts.get()
+        assert part.claim("a") and actions.pause_run(parent)
+        put_back, beating = actions.part_paused, []
+
+        def paused(run):
+            put_back(run)
+            beating.extend(one for one in threading.enumerate() if isinstance(one, child.Heartbeat) and not one.over.is_set())
+
+        monkeypatch.setattr(actions, "part_paused", paused)
+        child.work_on(part.pk, part.fence)
+        assert state_of(part) == "queued" and not beating, "a beat in this moment would end the process"
 
     def test_the_keeper_queues_a_run_again_whose_worker_fell_silent(self):
         run = start_run("trial_count", {"n": 1})
