@@ -32,7 +32,8 @@ def send(request: HttpRequest) -> HttpResponse:
     """what=ticked: the `candidate`s named; what=all: everything that `query` finds, after a look at what that means."""
     form = GalleryFilter(dict(parse_qsl(request.POST.get("query", "")[:4000])))
     ids = [int(value) for value in request.POST.getlist("candidate") if value.isascii() and value.isdigit() and len(value) < 19]
-    back = reverse("candidate", args=[ids[0]]) if len(ids) == 1 and not form.query else reverse("candidates")
+    is_of_one = len(ids) == 1 and request.POST.get("page") == "candidate"
+    back = reverse("candidate", args=ids) if is_of_one else reverse("candidates")
     back = f"{back}?{urlencode(form.query)}" if form.query else back
     project, priority = request.POST.get("project", ""), _priority(request.POST.get("priority", ""))
     if priority is None:

@@ -89,6 +89,7 @@ def candidate(request: HttpRequest, pk: int) -> HttpResponse:
         "verdict_in_use": next((verdict for verdict in verdicts if verdict.checkpoint.is_promoted), None),
         "verdicts": [{"row": verdict, "bars": bars(verdict.probs)} for verdict in verdicts],
         "annotations": annotations,
+        "says_now": _says_now(row),
         "settings_json": json.dumps(settings_of(row), indent=2, ensure_ascii=False),
         "query": urlencode(form.query),
         "back_url": _address(reverse("candidates"), form.query),
@@ -99,6 +100,18 @@ def candidate(request: HttpRequest, pk: int) -> HttpResponse:
         context["projects"] = apps.get_model("annotation", "Project").objects.order_by("name")
         context["tasks"] = list(row.tasks.select_related("project").order_by("project__name"))
     return render(request, "generation/candidate.html", context)
+
+
+def _says_now(row: Candidate) -> dict[str, Any]:
+    """What its prompt would ask for today, where that is something else; "more like this" draws with that."""
+    if row.generator.kind == row.generator.IMPORTED:
+        return {}
+    try:
+        words = row.prompt.words(row.product, row.seed)
+    except ValueError as problem:
+        return {"problem": str(problem)}
+    drawn_with = (row.prompt_text, row.negative_text, row.image_scale)
+    return {} if drawn_with == (words.text, words.negative, words.image_scale) else {"words": words}
 
 
 def _neighbours(form: GalleryFilter, row: Candidate) -> dict[str, str]:

@@ -21,7 +21,7 @@ class GenerateForm(forms.Form):
     source = forms.ChoiceField(required=False)
     q = forms.CharField(label="Word of title or SKU", max_length=200, required=False)
     most_products = forms.IntegerField(
-        label="At most so many products",
+        label="Most products",
         min_value=1,
         max_value=100_000,
         required=False,

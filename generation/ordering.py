@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.apps import apps
@@ -15,6 +15,8 @@ from generation.planning import Budget, CannotStart, choose, start_generation
 from runs.models import Run
 
 MAX_SEEDS = 50
+# So many of the chosen products are shown before drawing.
+SOME = 8
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,8 @@ class Estimate:
     seconds: float | None  # of one worker; None: nothing is known of this generator's pace
     left_out: dict[str, int]
     is_cut: bool  # the budget ends it earlier
+    products: int = 0
+    some: list[Product] = field(default_factory=list)  # of the products, to be shown
 
 
 def estimate(wish: Wish) -> Estimate:
@@ -117,7 +121,11 @@ def estimate(wish: Wish) -> Estimate:
         images = min(images, wish.budget.images)
     if wish.budget.seconds is not None and pace_s:
         images = min(images, max(1, int(wish.budget.seconds / pace_s)))
-    return Estimate(images, images * pace_s if seconds and pace_s else None, chosen.left_out, images < planned)
+    some = list(Product.objects.filter(pk__in=chosen.products[:SOME]).order_by("-pk"))
+    return Estimate(
+        images, images * pace_s if seconds and pace_s else None, chosen.left_out, images < planned,
+        len(chosen.products), some,
+    )  # fmt: skip
 
 
 def pace_of(generator: Generator | None) -> float | None:

@@ -17,7 +17,7 @@ from accounts.roles import requires
 from generation import costs, failures, ordering
 from generation.generate_form import BudgetForm, GenerateForm
 from generation.models import Generator, Plan, Product, Prompt
-from generation.planning import MOST_TICKED, CannotStart, give_more
+from generation.planning import MOST_TICKED, Budget, CannotStart, give_more
 from generation.prompt_library import default_prompts
 from runs.actions import resume_run
 from runs.models import Run
@@ -92,10 +92,15 @@ def panel(request: HttpRequest, pk: int) -> HttpResponse:
         "per_minute": pace * 60 if pace else None, "left_s": _left(run, plan, cost, pace),
         "failures": failed[:FAILURES_SHOWN], "has_more_failures": len(failed) > FAILURES_SHOWN,
         "may_steer": _may_steer(request, run), "form": BudgetForm(initial=_budget_now(plan)),
-        "placeholders": range(max(0, min(NEWEST_SHOWN, run.total) - len(newest))) if not run.is_finished else (),
+        "placeholders": range(max(0, min(NEWEST_SHOWN, _most(run, plan)) - len(newest))) if not run.is_finished else (),
     }  # fmt: skip
     content = render_to_string("generation/run_panel.html", context, request=request)
     return HttpResponseStopPolling(content) if run.is_finished and request.htmx else HttpResponse(content)
+
+
+def _most(run: Run, plan: Plan | None) -> int:
+    """How many pictures it makes at most, not counting attempts."""
+    return run.total if plan is None or plan.budget_images is None else min(run.total, plan.budget_images)
 
 
 def _budget_now(plan: Plan | None) -> dict[str, Any]:
@@ -139,6 +144,16 @@ def retry(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("run", pk)
 
 
+def _too_little(run: Run, wanted: Budget) -> str:
+    """Why a run that has used its budget up would end at once with this one; empty: it can go on."""
+    cost = costs.cost_of(run)
+    if wanted.images is not None and wanted.images <= cost.images:
+        return f"It has made {cost.images:,} pictures already: give it more than that, or leave the field empty."
+    if wanted.seconds is not None and wanted.seconds <= cost.seconds:
+        return f"It has computed {cost.seconds / 60:,.1f} minutes already: give it more than that, or leave the field empty."
+    return ""
+
+
 @requires("generate")
 @require_POST
 def budget(request: HttpRequest, pk: int) -> HttpResponse:
@@ -147,6 +162,9 @@ def budget(request: HttpRequest, pk: int) -> HttpResponse:
     form = BudgetForm(request.POST)
     if not form.is_valid():
         messages.error(request, " ".join(f"{form.fields[name].label}: {said[0]}" for name, said in form.errors.items()))
+        return redirect("run", pk)
+    if run.state == Run.State.SPENT and (problem := _too_little(run, form.budget)):
+        messages.error(request, problem)
         return redirect("run", pk)
     give_more(run, form.budget)
     if run.state == Run.State.SPENT and resume_run(run):

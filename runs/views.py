@@ -77,11 +77,12 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "has_more_parts": len(parts) > PARTS_SHOWN,
         "events": run.events.order_by("-pk")[:EVENTS_SHOWN],
         "problems": run.import_problems.order_by("pk")[:EVENTS_SHOWN],
-        "facts": {name: value for name, value in run.params.items() if isinstance(value, (str, int, float))},
+        "facts": _facts(run.params, panel),
         "result": {} if panel else _figures(run.result or {}),
         "panel_url": reverse(panel, args=[run.pk]) if panel else "",
         "may_pause": run.state == Run.State.WAITING and not run.stop_requested and bool(parts),
-        "may_resume": run.state in {Run.State.PAUSED, *Run.RESUMABLE},
+        # With its budget used up it would end at once: its panel asks for another budget.
+        "may_resume": run.state in {Run.State.PAUSED, *Run.RESUMABLE} - {Run.State.SPENT if panel else None},
         "may_steer": may_steer(request.user, run),
         "has_metrics": (not run.is_finished and not panel) or run.metrics.exists(),
     }
@@ -90,6 +91,14 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     if run.is_finished:
         return HttpResponseStopPolling(render_to_string("runs/run.html#live", context, request=request))
     return render(request, "runs/run.html#live", context)
+
+
+def _facts(params: dict[str, Any], panel: str) -> dict[str, Any]:
+    """What was asked for; a generator's id tells nobody anything where the panel has its name."""
+    hidden = {"generator"} if panel else set()
+    return {
+        name: value for name, value in params.items() if isinstance(value, (str, int, float)) and name not in hidden
+    }
 
 
 def _figures(result: dict[str, Any]) -> dict[str, Any]:

@@ -83,6 +83,7 @@ class House:
             "thumbnails/<int:px>/": self.candidate.image_sha256,
             "products/": self.product.pk,
             "api/v1/products/": self.product.pk,
+            "api/v1/prompts/": build.prompt().pk,
             "prompts/": build.prompt().pk,
             "prompts/variables/": self.variable.pk,
             "generators/": build.generator().pk,

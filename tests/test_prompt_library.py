@@ -81,6 +81,12 @@ class TestEditor:
         assert (kept.text, kept.changed_by, kept.prompt) == ("on a light wood table", people["max"], prompt)
         html = max_.get(reverse("prompt_result", args=[prompt.pk])).content.decode()
         assert "The text has changed since" in html and "on a light wood table" in html
+        candidate = prompt.candidates.get()
+        html = max_.get(reverse("candidate", args=[candidate.pk])).content.decode()
+        assert "The text has changed since. Now: on a marble table" in html and "takes what it says now" in html
+        edit(max_, prompt, name="table", text="on a light wood table")
+        html = max_.get(reverse("candidate", args=[candidate.pk])).content.decode()
+        assert "has changed since" not in html, "it says again what it said then"
         fresh = build.prompt("fresh")
         edit(max_, fresh, name="fresh", text="never drawn")
         assert not fresh.earlier_texts.exists()
@@ -93,6 +99,21 @@ class TestEditor:
         assert [one.name for one in made] == ["Oak, support", "Oak, shape", "Oak, shape 2", "Oak, copy"]
         assert made[0].text == "on an oak table, standing firmly on the surface, with a soft contact shadow"
         assert made[1].negative_text.startswith("people, extra base") and made[3].text == prompt.text
+
+
+def test_prompts_and_how_they_work_are_read_over_http(max_):
+    lamps = build.prompt("Oak", categories=["lamps"], tags=["wood"])
+    candidate, old = build.candidate(1), build.prompt("Old", is_active=False)
+    first = max_.get("/api/v1/prompts/", {"count": 2}).json()
+    assert [row["name"] for row in first["prompts"]] == ["Old", "table"] and first["next_before"] == candidate.prompt_id
+    assert [row["name"] for row in max_.get("/api/v1/prompts/", {"before": candidate.prompt_id}).json()["prompts"]] == ["Oak"]
+    assert [row["id"] for row in max_.get("/api/v1/prompts/", {"q": "wood", "category": "lamps", "is_active": "true"}).json()["prompts"]] == [
+        candidate.prompt_id, lamps.pk,
+    ]  # fmt: skip
+    told = max_.get(f"/api/v1/prompts/{candidate.prompt_id}").json()
+    assert told["text"] == candidate.prompt_text and told["people"]["availability"] is None and told["rfnet"]["counts"]["available"] == 0
+    assert old.pk in [row["id"] for row in max_.get("/api/v1/prompts/", {"is_active": "false"}).json()["prompts"]]
+    assert max_.get("/api/v1/prompts/", {"tag": "x"}).status_code == 400 and max_.get("/api/v1/prompts/99").status_code == 404
 
 
 class TestLists:

@@ -163,6 +163,8 @@ run_metrics           see_runs         GET
 run_stop              see_runs         POST own=olga
 run_pause             see_runs         POST own=olga
 run_resume            see_runs         POST own=olga
+api-prompts           see_candidates   GET
+api-prompt            see_candidates   GET
 api-products          see_candidates   GET POST:edit_products
 api-product           see_candidates   GET PATCH:edit_products
 api-product-flag      edit_products    POST
