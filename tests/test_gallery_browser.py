@@ -1,0 +1,90 @@
+"""From ticked products to the annotators' desk in Chromium: cards, the large view, sending, and steering a run."""
+
+import shutil
+
+import pytest
+
+from annotation.models import Task
+from generation.models import Plan
+from runs.models import Run
+from tests import build
+from tests.in_browser import until
+from tests.test_manage_browser import assert_good, cookie_of, go, page, people, project  # noqa: F401 - fixtures
+from tests.test_review_browser import SIZES, browser  # noqa: F401 - a fixture
+
+pytest.importorskip("playwright")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+    pytest.mark.django_db(transaction=True),
+]
+# Another picture lies over the one in the large view.
+OVER = "!document.querySelector('.viewer canvas[aria-hidden]').hidden"
+
+
+def shown(card):
+    return card.locator("img").get_attribute("src").split("/")[-1]
+
+
+@pytest.mark.parametrize("page", SIZES, indirect=True, ids=["1440 light", "390 dark"])
+def test_four_pictures_a_line_between_two_zoom_and_on_to_the_annotators(page, people, project, live_server):  # noqa: F811
+    older, row = build.candidates(2)
+    go(page, "/candidates/")
+    card = page.locator(f"[data-candidate='{row.pk}']")
+    seen = []
+    for button in card.locator(".gallery-views button").all():
+        button.click()
+        seen.append(shown(card))
+    assert seen == [row.image_sha256, row.product.image_sha256, row.depth_sha256, row.saliency_sha256]
+    assert page.locator("button:has-text('ticked')").is_disabled()
+    card.locator("input[type=checkbox]").check()
+    page.click("button:has-text('1 ticked')")
+    page.wait_for_selector("text=Done for 1.")
+    assert Task.objects.get().candidate_id == row.pk and page.url.endswith("/candidates/")
+
+    page.locator(f"[data-candidate='{older.pk}'] a").click()
+    page.wait_for_selector("[data-view=compare]")
+    page.locator("[data-view=compare]").first.click()
+    until(page, OVER)
+    before = page.locator(".viewer-line").evaluate("line => line.style.left")
+    box = page.locator(".viewer").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 40)
+    until(page, "before => document.querySelector('.viewer-line').style.left !== before", before)
+    page.click("[data-zoom-in]")
+    assert "is-zoomed" in page.locator(".viewer").get_attribute("class")
+    page.keyboard.press("1")
+    until(page, f"!({OVER})")
+    page.keyboard.press("-")
+    assert "is-zoomed" not in page.locator(".viewer").get_attribute("class")
+    assert_good(page)
+    page.fill("#send-priority", "3")
+    page.click("button:text-is('Send')")
+    page.wait_for_selector("text=Done for 1.")
+    assert page.url.endswith(f"/candidates/{older.pk}/") and Task.objects.get(candidate=older).priority == 3
+    page.context.clear_cookies()
+    page.context.add_cookies([cookie_of(people["alice"], live_server)])
+    go(page, "/desk/")
+    until(page, "title => document.querySelector('[data-part=title]').textContent === title", older.product.title)
+
+
+def test_ticked_products_become_a_run_that_is_paused_and_resumed(page):  # noqa: F811
+    ticked = [build.product(n) for n in range(3)][1:]
+    build.prompt()
+    build.generator().__class__.objects.update(is_in_use=True, kind="mini")
+    go(page, "/products/")
+    for product in ticked:
+        page.locator(f"input[name=products][value='{product.pk}']").check()
+    page.click("button:text-is('Draw candidates')")
+    page.wait_for_selector("text=Of 2 products")
+    assert page.locator(".generate-products img").count() == 2
+    page.click("button:text-is('Draw')")
+    page.wait_for_selector("h1:text-is('Draw 2 candidates')")
+    run = Run.objects.get(kind="generate")
+    assert sorted(Plan.objects.get(run=run).products) == [product.pk for product in ticked]
+    for button, state in (("Pause", "paused"), ("Resume", "waiting")):
+        page.click(f"button:text-is('{button}')")
+        page.wait_for_selector(f"button:text-is('{'Resume' if state == 'paused' else 'Pause'}')")
+        run.refresh_from_db()
+        assert run.state == state
+    assert_good(page)
