@@ -184,6 +184,17 @@ def test_two_tabs_of_one_person_never_show_the_same_picture(desk, project):
     assert standing() == Annotation.objects.count() == 20
 
 
+def test_an_answer_that_is_heard_of_after_it_was_sent_does_not_wait_for_ever(desk, project, alice):
+    """Another tab's word that it wrote one may come later than the word that it was sent."""
+    fill(project, 5)
+    page = desk()
+    name, entry = f"adproof-desk-{alice.pk}", {"seq": 1, "verb": "annotations", "body": {}, "task": 0}
+    page.evaluate("([name, entry]) => new BroadcastChannel(name).postMessage({ added: entry })", [name, entry])
+    label(page, iter("1"), 1)
+    wait_saved(page)
+    assert standing() == 1
+
+
 def test_leaving_gives_the_tasks_back(desk, project):
     fill(project, 5)
     page = desk()

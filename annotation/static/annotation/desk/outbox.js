@@ -33,8 +33,10 @@ export class Outbox extends EventTarget {
   async start() {
     const kept = await this.store.all();
     const known = new Set(this.waiting.map((entry) => entry.seq));
-    this.waiting = [...kept.filter((entry) => !known.has(entry.seq)), ...this.waiting];
+    const others = kept.filter((entry) => !known.has(entry.seq));
+    this.waiting = [...others, ...this.waiting];
     this.#changed();
+    this.#forgetSent(others);
     this.drain();
   }
 
@@ -159,9 +161,18 @@ export class Outbox extends EventTarget {
     if (added && !this.waiting.some((entry) => entry.seq === added.seq)) {
       this.waiting.push(added);
       if (added.verb !== "undo") this.dispatchEvent(new CustomEvent("elsewhere", { detail: added.task }));
+      this.#forgetSent([added]);
       this.drain(); // waits for the lock: should that tab die before it has sent it, this one does
     }
     this.#forget(gone);
+  }
+
+  // Whoever holds the lock may have sent an entry, and said so, before we heard that there is one. What is in the store
+  // now is not sent yet, and that it is gone will be heard later.
+  async #forgetSent(entries) {
+    const kept = new Set((await this.store.all()).map((entry) => entry.seq));
+    const sent = entries.map((entry) => entry.seq).filter((seq) => !kept.has(seq));
+    if (sent.length) this.#forget(sent);
   }
 
   #forget(gone) {
