@@ -71,7 +71,7 @@ def store_products(items: Iterable[ProductFile | Problem], user: Any) -> ImportR
         report.cut_out_run = start_run(
             "cut_out",
             {"items": waiting},
-            title=f"Cut out {len(waiting)} products",
+            title=f"Cut out {len(waiting):,} product{'' if len(waiting) == 1 else 's'}",
             user=user,
             total=len(waiting),
         )

@@ -118,6 +118,9 @@ def product_import(request: HttpRequest) -> HttpResponse:
 def import_sentence(report: actions.ImportReport) -> str:
     counts = [(len(report.created), "new"), (len(report.updated), "updated"), (len(report.unchanged), "already there")]
     said = ", ".join(f"{count:,} {word}" for count, word in counts if count)
+    if not said and report.cut_out_run:
+        count = report.cut_out_run.total
+        return f"{count:,} picture{' is' if count == 1 else 's are'} being cut out."
     return f"Products: {said}." if said else "No product was stored."
 
 

@@ -277,6 +277,10 @@ class TestWhoeverStartsIt:
         newest = Candidate.objects.order_by("-pk").first()
         assert html.index(f"drawn-{newest.pk}") < html.index(f"drawn-{newest.pk - 1}") and "EUR" in html
         assert "Try failed again" in html and "The budget is used up" in html
+        assert ">Resume<" not in client.get(reverse("run", args=[run.pk])).content.decode()
+        made = Candidate.objects.count()
+        same = client.post(reverse("generation-budget", args=[run.pk]), {"images": made, "minutes": ""}, follow=True)
+        assert f"It has made {made} pictures already: give it more than that" in same.content.decode() and state(run) == "spent"
         client.post(reverse("generation-budget", args=[run.pk]), {"images": "", "minutes": ""})
         assert state(run) == "waiting"
         assert work_off(run).state == "succeeded" and Candidate.objects.count() == 6

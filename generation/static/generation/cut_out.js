@@ -235,7 +235,8 @@ class Editor {
       cut.globalCompositeOperation = "destination-in";
       cut.drawImage(this.mask.canvas, 0, 0);
       view.clearRect(0, 0, width, height);
-      view.globalAlpha = 0.2; // what is cut away stays faintly there, to be restored
+      // What is cut away stays faintly there, to be restored; where nothing is kept yet it is all there is to see.
+      view.globalAlpha = desk.dataset.uncut ? 0.45 : 0.2;
       view.drawImage(this.photo.canvas, 0, 0);
       view.globalAlpha = 1;
       view.drawImage(cut.canvas, 0, 0);
