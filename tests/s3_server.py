@@ -66,12 +66,8 @@ def server(folder: Path):
         _wait(process, s3, folder)
         yield f"http://127.0.0.1:{s3}"
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.kill()  # asked to end it would take ten seconds, and its folder goes away
+        process.wait()
 
 
 def _wait(process: subprocess.Popen, port: int, folder: Path) -> None:
