@@ -116,14 +116,13 @@ def estimate(wish: Wish) -> Estimate:
     planned = len(chosen.fitting()) * wish.per_pair if chosen.products and chosen.prompts else 0
     images = min(planned, wish.limit or planned)
     pace_s = pace_of(wish.chosen_generator())
-    seconds = images * pace_s if pace_s else None
     if wish.budget.images is not None:
         images = min(images, wish.budget.images)
     if wish.budget.seconds is not None and pace_s:
         images = min(images, max(1, int(wish.budget.seconds / pace_s)))
     some = list(Product.objects.filter(pk__in=chosen.products[:SOME]).order_by("-pk"))
     return Estimate(
-        images, images * pace_s if seconds and pace_s else None, chosen.left_out, images < planned,
+        images, images * pace_s if images and pace_s else None, chosen.left_out, images < planned,
         len(chosen.products), some,
     )  # fmt: skip
 

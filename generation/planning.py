@@ -47,6 +47,11 @@ class Budget:
     def seconds(self) -> float | None:
         return None if self.minutes is None else self.minutes * 60
 
+    def check(self) -> None:
+        """Raises CannotStart: nothing could be made with it."""
+        if (self.images is not None and self.images < 1) or (self.minutes is not None and self.minutes <= 0):
+            raise CannotStart("A budget is at least one picture, and more than no time: leave it empty for no limit.")
+
 
 @dataclass
 class Chosen:
@@ -239,8 +244,7 @@ def _checked(
         raise CannotStart(f"{generator} stands for a generator elsewhere and can't draw here: choose another.")
     if not 1 <= attempts <= MAX_ATTEMPTS:
         raise CannotStart(f"Attempts must lie between 1 and {MAX_ATTEMPTS}.")
-    if (budget.images is not None and budget.images < 1) or (budget.minutes is not None and budget.minutes <= 0):
-        raise CannotStart("A budget is at least one picture, and more than no time: leave it empty for no limit.")
+    budget.check()
     most = len(chosen.products) * len(chosen.prompts) * per_pair
     if per_pair < 1 or most > MAX_CANDIDATES_A_RUN:
         raise CannotStart(f"That makes {most:,} images; 1 to {MAX_CANDIDATES_A_RUN:,} a run are allowed.")
@@ -276,6 +280,5 @@ def make_parts(run: Run) -> int:
 
 def give_more(run: Run, budget: Budget) -> None:
     """Another budget for this run, from its next picture on. Raises CannotStart."""
-    if (budget.images is not None and budget.images < 1) or (budget.minutes is not None and budget.minutes <= 0):
-        raise CannotStart("A budget is at least one picture, and more than no time: leave it empty for no limit.")
+    budget.check()
     Plan.objects.filter(run=run).update(budget_images=budget.images, budget_seconds=budget.seconds)

@@ -25,8 +25,8 @@ class Command(BaseCommand):
         using.add_argument("name")
         training = commands.add_parser("train", help="train the mini set again, on the ad world, on one CPU thread")
         training.add_argument("name", choices=["mini"])
-        training.add_argument("--out", type=Path, help="where the set goes (data/work/mini-set/mini)")
-        training.add_argument("--work", type=Path, help="scenes, checkpoints and logs (data/work/mini-set)")
+        training.add_argument("--out", type=Path, help="where the set goes (data/train/mini-set/mini)")
+        training.add_argument("--work", type=Path, help="scenes, checkpoints and logs (data/train/mini-set)")
         training.add_argument("--seed", type=int, default=0)
         training.add_argument("--quick", action="store_true", help="a few steps of everything: shows that it runs")
         training.add_argument("--only", nargs="*", default=[], metavar="STEP", help="parts or steps, by their names")
@@ -82,7 +82,7 @@ class Command(BaseCommand):
         self, name: str, out: Path | None, work: Path | None, seed: int, quick: bool, only: list[str], **_: Any
     ) -> None:
         """Hours on one thread; cut off, it goes on where it was."""
-        work = work or Path(settings.DATA_DIR) / "work" / ("mini-set-quick" if quick else "mini-set")
+        work = work or Path(settings.DATA_DIR) / "train" / ("mini-set-quick" if quick else "mini-set")
         out = out or work / name
         size = mini_set.QUICK if quick else mini_set.Size()
         done = mini_set.train(work.resolve(), out.resolve(), size, seed, self._say, only)
