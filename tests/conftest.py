@@ -1,27 +1,54 @@
 """People and rows that many tests need. Alice labels, Rita reviews, Max manages data, Mia trains, Olga operates."""
 
-import sys
-
 import pytest
 from django.test import TransactionTestCase
 
+from tests import labelstudio_server
 from tests.empty_tables import empty_tables
 
 TransactionTestCase._fixture_teardown = empty_tables
 
 
-def pytest_collection_finish(session):
-    if session.config.option.collectonly:
-        return
-    if any(item.path.name == "test_labelstudio_server.py" for item in session.items):
-        from tests import labelstudio_server
+# `make test` gives whole files to two processes (pytest-xdist). The longest come first: what is begun last is then short,
+# and neither process waits long for the other at the end.
+LONGEST = [
+    "test_loop.py", "test_accessibility.py", "test_s3.py", "test_brokers.py", "test_desk_browser.py", "test_runs.py",
+]  # fmt: skip
 
+
+def pytest_collection_modifyitems(items):
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
+def wants_label_studio(names):
+    return any("test_labelstudio_server.py" in name for name in names)
+
+
+def pytest_configure(config):
+    if getattr(config.option, "numprocesses", None):
+        labelstudio_server.begins_for_others()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(ids):
+    if wants_label_studio(ids):
+        labelstudio_server.begin()
+
+
+def pytest_collection_finish(session):
+    alone = not hasattr(session.config, "workerinput")
+    if alone and not session.config.option.collectonly and wants_label_studio(item.nodeid for item in session.items):
         labelstudio_server.begin()
 
 
 def pytest_sessionfinish():
-    if beside := sys.modules.get("tests.labelstudio_server"):
-        beside.end()
+    labelstudio_server.end()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings_xdist_suffix():
+    """Each process has made a database of its own (config.testing), and its broker has it too: no other name."""
 
 
 @pytest.fixture

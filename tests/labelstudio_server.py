@@ -3,6 +3,7 @@
 `make bridge labelstudio-server` builds both environments and keeps them; a server starts with an empty SQLite file.
 """
 
+import atexit
 import http.cookiejar
 import json
 import os
@@ -32,6 +33,7 @@ LABEL_STUDIO = ROOT / ".venv-labelstudio-server" / "bin" / "label-studio"
 BRIDGE = ROOT / ".venv-bridge" / "bin" / "python"
 LEAD, PASSWORD, TOKEN = "lead@example.com", "a-long-password", "0123456789abcdef0123456789abcdef01234567"
 START_S = 600  # all its migrations; 30 to 45 s on two free cores
+OUTCOME = "ADPROOF_LABEL_STUDIO"  # the file in which the process that starts the server tells the others what came of it
 
 
 @dataclass
@@ -59,19 +61,18 @@ class Preparation(threading.Thread):
             if not self._said:
                 self._server = self._start_server()
         except Exception as error:  # noqa: BLE001 - the test that waits for this fails with it
-            self._error = error
+            self._error = f"{type(error).__name__}: {error}"
+        if OUTCOME in os.environ:
+            path = Path(os.environ[OUTCOME])
+            path.with_suffix(".new").write_text(json.dumps(self._outcome()))
+            path.with_suffix(".new").rename(path)
+
+    def _outcome(self) -> dict[str, str | None]:
+        return {"address": self._server and self._server.address, "error": self._error, "said": self._said}
 
     def server(self) -> Server:
-        """Waits until it is up. Skips where it can't be installed; fails in CI."""
         self.join()
-        if self._error:
-            raise self._error
-        if self._server:
-            return self._server
-        message = f"Label Studio can't be installed here: {self._said}"
-        if os.environ.get("ADPROOF_CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        return _server(**self._outcome())
 
     def end(self) -> None:
         """The tests are over, or were stopped: whatever goes on here ends."""
@@ -137,10 +138,42 @@ def _end(process: subprocess.Popen | None) -> None:
             return
 
 
+class Elsewhere:
+    """The preparation in the process that has started this one."""
+
+    def server(self) -> Server:
+        path, end = Path(os.environ[OUTCOME]), time.monotonic() + 2 * START_S
+        while not path.exists():
+            assert time.monotonic() < end, "nobody has told what became of Label Studio"
+            time.sleep(0.5)
+        return _server(**json.loads(path.read_text()))
+
+
+def _server(address: str | None, error: str | None, said: str) -> Server:
+    """Skips where it can't be installed; fails in CI."""
+    assert not error, error
+    if address:
+        return Server(address)
+    message = f"Label Studio can't be installed here: {said}"
+    if os.environ.get("ADPROOF_CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
 _preparation: list[Preparation] = []  # at most one
 
 
-def begin() -> Preparation:
+def begins_for_others() -> None:
+    """The processes that this one is about to start look here."""
+    folder = tempfile.TemporaryDirectory(prefix="adproof-label-studio-outcome-")
+    atexit.register(folder.cleanup)
+    os.environ[OUTCOME] = str(Path(folder.name) / "outcome.json")
+
+
+def begin() -> "Preparation | Elsewhere":
+    """What its server() waits for: it is up."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return Elsewhere()
     if not _preparation:
         _preparation.append(Preparation())
         _preparation[0].start()
