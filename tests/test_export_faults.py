@@ -20,7 +20,7 @@ from datasets_app.writing import info, sizes
 from generation.blobs import blobs
 from runs.models import Run
 from tests.data_rows import do
-from tests.test_shards import contents
+from tests.version_rows import contents
 from tests.workers import ROOT, kill, start_worker, wait_until, workers
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
@@ -108,7 +108,7 @@ class TestTwoAtOnce:
         assert start_write(version, "labels").pk != start_write(version).pk
 
     def test_two_processes_on_one_folder_both_end_well_with_one_version(self, tmp_path):
-        script = "import sys; from tests.test_shards import samples, write; write(sys.argv[1], samples(), n_train_shards=8)"
+        script = "import sys; from tests.version_rows import samples, write; write(sys.argv[1], samples(), n_train_shards=8)"
         for attempt in range(3):
             place = tmp_path / f"v{attempt}"
             both = [

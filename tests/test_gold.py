@@ -12,7 +12,7 @@ from annotation.actions import Pick, add_tasks
 from annotation.gold import Known, make_gold
 from annotation.models import Consensus, Gold, Project, Task
 from tests import build
-from tests.test_pages import assert_sane
+from tests.page_checks import assert_sane
 from tests.test_queue import fill, leased, save
 
 pytestmark = pytest.mark.django_db

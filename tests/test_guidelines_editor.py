@@ -12,7 +12,7 @@ from annotation.guidelines import Outdated, difference, examples_of, in_force
 from annotation.models import Gold, Guidelines, Project
 from annotation.templatetags.guidelines import as_guidelines
 from tests import build
-from tests.test_pages import assert_sane
+from tests.page_checks import assert_sane
 from tests.test_queue import fill, leased, save
 
 pytestmark = pytest.mark.django_db

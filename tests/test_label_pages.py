@@ -16,8 +16,8 @@ from annotation.models import Consensus, Gold, Project, SavedFilter, Snapshot, T
 from generation.actions import flag_unsuitable
 from runs.models import Run
 from tests import build
+from tests.page_checks import assert_sane
 from tests.test_label_browser import five
-from tests.test_pages import assert_sane
 from tests.test_queue import leased
 
 pytestmark = pytest.mark.django_db

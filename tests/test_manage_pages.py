@@ -14,7 +14,7 @@ from annotation.answers import Answer, save_annotations
 from annotation.models import Consensus, Project, Task
 from generation.actions import flag_unsuitable
 from tests import build
-from tests.test_pages import assert_sane
+from tests.page_checks import assert_sane
 
 pytestmark = pytest.mark.django_db
 SETTINGS = {

@@ -29,7 +29,7 @@ from runs.models import Run
 from tests import build
 from tests.build import png
 from tests.data_rows import consensus, do, version
-from tests.test_shards import BASE, sample
+from tests.version_rows import BASE, sample
 
 
 def apart(a, b):

@@ -20,7 +20,7 @@ from annotation.pairs import Wanted, make_pairs
 from annotation.simulated_pairs import choose, prefer_together
 from generation.models import Candidate
 from tests import build, pair_rows
-from tests.test_pages import assert_sane
+from tests.page_checks import assert_sane
 
 pytestmark = pytest.mark.django_db
 READERS, MANAGERS = {"rita", "max", "mia", "olga"}, {"max", "olga"}

@@ -20,7 +20,7 @@ from annotation.review import decide
 from runs.models import Run
 from tests import build, crowd_rows
 from tests.crowd_rows import answer, fit
-from tests.test_pages import assert_sane
+from tests.page_checks import assert_sane
 
 pytestmark = pytest.mark.django_db
 READERS, MANAGERS = {"rita", "max", "mia", "olga"}, {"max", "olga"}

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from adproof.labels import LABELS
 from adproof.shards.query import QueryError, query, shown
 from tests import data_rows
-from tests.test_shards import BASE, samples, write
+from tests.version_rows import BASE, samples, write
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 import adproof.shards
 from adproof.shards.query import query
 from tests import s3_server
-from tests.test_shards import samples, write
+from tests.version_rows import samples, write
 
 pytestmark = pytest.mark.slow
 

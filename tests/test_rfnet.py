@@ -21,7 +21,7 @@ from adproof.rfnet.scoring import Scorer, differentiable  # noqa: E402
 from adproof.rfnet.text import PAD_ID, train_tokenizer  # noqa: E402
 from adproof.rfnet.train import TrainingStopped, learning_rate_at, train  # noqa: E402
 from adproof.shards.schema import Picture  # noqa: E402
-from tests import test_shards  # noqa: E402
+from tests import version_rows  # noqa: E402
 
 TINY = RFNetConfig(
     resnet={
@@ -348,13 +348,13 @@ def png(array):
 def write_version(folder, samples):
     splits = ["train"] * 20 + ["validation"] * 10 + ["test"] * 10
     rows = [
-        test_shards.sample(
+        version_rows.sample(
             number, split, title=s.caption, description="", label=s.label, generated_image=png(s.generated),
             product_image=png(s.product), depth_map=png(s.depth), saliency_map=png(s.saliency),
         )
         for number, (s, split) in enumerate(zip(samples, splits, strict=True))
     ]  # fmt: skip
-    test_shards.write(folder, rows)
+    version_rows.write(folder, rows)
     return folder
 
 

@@ -12,7 +12,7 @@ from adproof.shards.reading import open_version
 from adproof.shards.store import Folder, StoreError
 from adproof.shards.verify import verify
 from tests import s3_server
-from tests.test_shards import BASE, contents, samples, write
+from tests.version_rows import BASE, contents, samples, write
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 

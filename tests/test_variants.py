@@ -16,7 +16,7 @@ from adproof.shards.store import Folder
 from adproof.shards.verify import verify
 from adproof.shards.webdataset import key_of
 from adproof.shards.writer import finalise, write_shard
-from tests.test_shards import BASE, contents, samples, sizes, write
+from tests.version_rows import BASE, contents, samples, sizes, write
 
 
 @pytest.fixture(scope="module")

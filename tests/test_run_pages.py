@@ -1,0 +1,70 @@
+"""The pages of runs."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from runs.models import Run, RunMetric
+from tests import loop_rows
+
+no_kept_numbers = loop_rows.no_kept_numbers
+pytestmark = pytest.mark.django_db
+
+
+class TestRunPages:
+    @pytest.fixture
+    def mia(self, client, people):
+        client.force_login(people["mia"])
+        return people["mia"]
+
+    def test_a_failed_run_says_its_sentence(self, client, mia):
+        run = Run.objects.create(kind="generate", title="Draw", state="failed", error="The disk is full: free some space.")
+        assert b"The disk is full" in client.get(reverse("run", args=[run.pk])).content
+        assert b"The disk is full" in client.get(reverse("runs")).content
+
+    def test_polling_ends_with_the_run(self, client, mia):
+        run = Run.objects.create(kind="generate", title="Draw", state="running", lease_until=timezone.now() + timedelta(hours=1))
+        url = reverse("run", args=[run.pk])
+        assert b'hx-trigger="every 2s"' in client.get(url).content
+        assert client.get(url, headers={"HX-Request": "true"}).status_code == 200
+        Run.objects.update(state="succeeded")
+        assert client.get(url, headers={"HX-Request": "true"}).status_code == 286
+        assert b'hx-trigger="every 2s"' not in client.get(url).content
+
+    def test_stop_and_resume(self, client, mia):
+        run = Run.objects.create(kind="generate", title="Draw", state="queued", created_by=mia)
+        client.post(reverse("run_stop", args=[run.pk]))
+        run.refresh_from_db()
+        assert run.state == "stopped"
+        client.post(reverse("run_resume", args=[run.pk]))
+        run.refresh_from_db()
+        assert run.state == "queued"
+
+    def test_curves_are_thinned_and_the_last_report_of_a_step_counts(self, client, mia):
+        run = Run.objects.create(kind="train_rfnet", title="Train", state="running")
+        RunMetric.objects.bulk_create(RunMetric(run=run, step=n, values={"loss": 1 / (n + 1)}) for n in range(2000))
+        answer = client.get(reverse("run_metrics", args=[run.pk])).json()
+        assert answer["finished"] is False
+        assert 300 <= len(answer["series"]["loss"]) <= 400
+        again = Run.objects.create(kind="train_rfnet", title="Train", state="succeeded")
+        for loss in (3.0, 2.0):
+            RunMetric.objects.create(run=again, step=1, values={"loss": loss, "note": "x"})
+        assert client.get(reverse("run_metrics", args=[again.pk])).json() == {"finished": True, "series": {"loss": [[1, 2.0]]}}
+
+    def test_the_log_is_shown_from_its_end(self, client, mia, settings):
+        run = Run.objects.create(kind="train_rfnet", title="Train", state="succeeded")
+        settings.RUN_LOGS_DIR.mkdir(parents=True)
+        (settings.RUN_LOGS_DIR / f"{run.pk}.log").write_text("first line\n" + "x" * 99 + "\n" * 50_000 + "<b>last line</b>\n")
+        html = client.get(reverse("run", args=[run.pk])).content.decode()
+        assert "&lt;b&gt;last line" in html and "first line" not in html
+
+    def test_the_list_costs_the_same_however_long_it_is(self, client, mia, django_assert_max_num_queries):
+        Run.objects.bulk_create(Run(kind="generate", title=f"Draw {n}", state="succeeded", created_by=mia) for n in range(100))
+        with django_assert_max_num_queries(4):
+            html = client.get(reverse("runs")).content.decode()
+        more = re.search(r'hx-get="([^"]+before=\d+)"', html)[1]
+        older = client.get(more, headers={"HX-Request": "true"}).content.decode()
+        assert "Draw 99" in html and "Draw 59" in older and "Draw 99" not in older
