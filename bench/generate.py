@@ -61,8 +61,8 @@ def _bench(folder: Path, images: int) -> dict[str, Any]:
 
 def _drawn(processes: int, images: int) -> dict[str, Any]:
     """So many processes draw as many images each; warmed up, and begun at once."""
-    from generation.actions import start_generation
     from generation.models import Candidate, Product, Prompt
+    from generation.planning import start_generation
 
     run = start_generation(
         products=Product.objects.order_by("pk"), prompts=Prompt.objects.order_by("pk"), limit=images * processes,

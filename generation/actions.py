@@ -1,4 +1,4 @@
-"""The verbs of this station: bring products in, have candidates drawn."""
+"""The verbs of this station: bring products in, put a generator in use. Drawing starts in generation/planning.py."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from django.db.models import QuerySet
 from generation.blobs import blobs
 from generation.importing import Problem, ProductFile, from_csv, from_pictures
 from generation.looks import look_of
-from generation.models import Candidate, Generator, Product, Prompt, candidate_key
-from generation.planning import MAX_ATTEMPTS, Budget, CannotStart, plan_items, seed_of, start_generation
+from generation.models import Candidate, Generator, Product
+from generation.planning import CannotStart
 from runs.actions import start_in_parts, start_run
 from runs.models import Run
 
 PERCEIVED_TOGETHER = 256
-__all__ = ["MAX_ATTEMPTS", "Budget", "CannotStart", "plan_items", "seed_of", "start_generation"]
 
 
 @dataclass
@@ -166,14 +165,6 @@ def put_in_use(generator: Generator) -> None:
         Generator.objects.filter(is_in_use=True).update(is_in_use=False)
         Generator.objects.filter(pk=generator.pk).update(is_in_use=True)
     generator.is_in_use = True
-
-
-def key_of(product: Product, prompt: Prompt, generator: Generator, seed: int, abandoned_at: int | None = None) -> str:
-    words = prompt.words(product, seed)
-    return candidate_key(
-        product_sha256=product.image_sha256, prompt=words.text, negative=words.negative,
-        image_scale=words.image_scale, generator=generator.key, seed=seed, abandoned_at=abandoned_at,
-    )  # fmt: skip
 
 
 def flag_unsuitable(product: Product, reason: str) -> None:

@@ -168,7 +168,10 @@ class PlanAdmin(StaffAdmin):
     raw_id_fields = ["run"]
     search_fields = ["=run__id"]
     # A hundred thousand ids are no use on a page.
-    exclude = ["products", "product_kinds", "prompts", "prompt_kinds"]
+    exclude = ["products", "product_kinds", "product_titles", "prompts", "prompt_kinds"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
+        return Plan.objects.light()
 
 
 @admin.register(Failure)

@@ -34,7 +34,7 @@ class MayGenerate(BasePermission):
 
 
 def _plan(pk: int) -> Plan:
-    light = Plan.objects.defer("products", "product_kinds").select_related("run")
+    light = Plan.objects.light().select_related("run")
     found = light.filter(run=pk).first() if pk < 2**63 else None
     if found is None:
         raise NotFound("There is no such run.")
@@ -94,7 +94,7 @@ def runs(request: Request) -> Response:
 
 
 def _listed(asked: dict[str, Any]) -> Response:
-    rows = Plan.objects.defer("products", "product_kinds").select_related("run").order_by("-run")
+    rows = Plan.objects.light().select_related("run").order_by("-run")
     if "before" in asked:
         rows = rows.filter(run__lt=asked["before"])
     found = list(rows[: asked["limit"] + 1])

@@ -3,16 +3,18 @@
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adproof.perception.pictures import depth_to_png, open_picture, picture_to_png, saliency_to_png
-from generation.actions import key_of
 from generation.blobs import blobs
-from generation.models import Candidate, Environment, Generator, Product, Prompt, Words
+from generation.models import Candidate, Environment, Generator, Product, Prompt, candidate_key
+from generation.planned import Asked, asked
+from generation.scenes import Words
 from runs.context import RunContext
 
 if TYPE_CHECKING:
@@ -22,34 +24,51 @@ if TYPE_CHECKING:
 BATCH = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Item:
-    """One image to draw."""
+    """One image to draw. Its words and its key are made once."""
 
     product: Product
     prompt: Prompt
     seed: int
     draw: uuid.UUID
+    generator: Generator
     attempt: int = 1
+    # Which of its pair's pictures it is: seeds of further attempts follow from that.
+    number: int = 0
+    asked: Asked = Asked()
 
-    @property
+    @cached_property
     def words(self) -> Words:
-        return self.prompt.words(self.product, self.seed)
+        """Raises WordingError, where no plan holds them."""
+        return self.asked.words(self.product, self.prompt, self.seed)
+
+    @cached_property
+    def key(self) -> str:
+        """Of its picture drawn to the end."""
+        return self.key_at(None)
+
+    def key_at(self, abandoned_at: int | None) -> str:
+        """Of its picture given up after this step."""
+        words = self.words
+        return candidate_key(
+            product_sha256=self.product.image_sha256, prompt=words.text, negative=words.negative,
+            image_scale=words.image_scale, generator=self.generator.key, seed=self.seed, abandoned_at=abandoned_at,
+        )  # fmt: skip
 
 
-def items_of(params: dict[str, Any]) -> list[Item]:
+def items_of(params: dict[str, Any], generator: Generator) -> list[Item]:
+    """The pictures of a part (generation.planned)."""
     products = Product.objects.in_bulk({item["product"] for item in params["items"]})
     prompts = Prompt.objects.in_bulk({item["prompt"] for item in params["items"]})
+    held = asked(params)
     return [
         Item(
-            products[item["product"]],
-            prompts[item["prompt"]],
-            item["seed"],
-            _draw_of(params["generator"], item),
-            item.get("attempt", 1),
+            products[item["product"]], prompts[item["prompt"]], item["seed"], _draw_of(generator.pk, item), generator,
+            attempt=item.get("attempt", 1), number=item.get("number", 0), asked=held,
         )
         for item in params["items"]
-    ]
+    ]  # fmt: skip
 
 
 def _draw_of(generator: int, item: dict[str, Any]) -> uuid.UUID:
@@ -88,44 +107,39 @@ class Finished:
     saliency: np.ndarray
 
 
-def already_drawn(items: Sequence[Item], generator: Generator, early: EarlyLook | None = None) -> dict[str, Candidate]:
+def already_drawn(items: Sequence[Item], early: EarlyLook | None = None) -> dict[str, Candidate]:
     """Candidates of these items that are there, by the item's key; drawn to the end, or given up at the same step."""
-    ends = {key_of(item.product, item.prompt, generator, item.seed): item for item in items}
-    found = {row.key: row for row in Candidate.objects.filter(key__in=ends)}
+    found = {row.key: row for row in Candidate.objects.filter(key__in={item.key for item in items})}
     if early is not None:
-        middles = {
-            key_of(item.product, item.prompt, generator, item.seed, early.step): key
-            for key, item in ends.items()
-            if key not in found
-        }
+        middles = {item.key_at(early.step): item.key for item in items if item.key not in found}
         found |= {middles[row.key]: row for row in Candidate.objects.filter(key__in=middles)}
     return found
 
 
-def draw_batch(
-    ctx: RunContext, generator: Generator, items: Sequence[Item], early: EarlyLook | None = None
+def draw_missing(
+    ctx: RunContext, items: Sequence[Item], there: Mapping[str, Candidate], early: EarlyLook | None = None
 ) -> list[Candidate]:
-    """Draw, perceive and store these items; those drawn before are returned as they are. In the order of `items`."""
+    """Draw, perceive and store those of the items that are not `there` (already_drawn). All, in the order of `items`."""
     from adproof.environment import environment
     from generation import runtime
 
-    keys = [key_of(item.product, item.prompt, generator, item.seed) for item in items]
-    there = already_drawn(items, generator, early)
-    missing = [item for item, key in zip(items, keys, strict=True) if key not in there]
+    missing = [item for item in items if item.key not in there]
     if missing:
+        generator = missing[0].generator
         started = time.monotonic()
         drawer = runtime.drawer(generator.key, json.dumps(generator.config, sort_keys=True))
         finished = draw(drawer, missing, early)
         machine = Environment.of(environment(drawer.config.device))
         seconds = shared_out(time.monotonic() - started, finished, drawer.config.steps)
         rows = [
-            candidate_row(ctx, generator, item, one, machine, share)
+            candidate_row(ctx, item, one, machine, share)
             for item, one, share in zip(missing, finished, seconds, strict=True)
         ]
         with ctx.writing():
             Candidate.objects.bulk_create(rows, ignore_conflicts=True)
-        there = already_drawn(items, generator, early)
-    return [there[key] for key in keys]
+        # As they are stored: whoever drew one in the same moment may have been first.
+        there = {**there, **already_drawn(missing, early)}
+    return [there[item.key] for item in items]
 
 
 def draw(drawer: "Drawer", items: Sequence[Item], early: EarlyLook | None = None) -> list[Finished]:
@@ -179,9 +193,7 @@ def shared_out(seconds: float, finished: Sequence[Finished], steps: int) -> list
     return [seconds * of_one / sum(taken) for of_one in taken]
 
 
-def candidate_row(
-    ctx: RunContext, generator: Generator, item: Item, one: Finished, machine: Environment, seconds: float
-) -> Candidate:
+def candidate_row(ctx: RunContext, item: Item, one: Finished, machine: Environment, seconds: float) -> Candidate:
     from generation import runtime
 
     words, drawn = item.words, one.drawn
@@ -189,9 +201,9 @@ def candidate_row(
     if drawn.abandoned_at is not None:
         saliency_model += "-quick"  # see `glanced`
     return Candidate(
-        product=item.product, prompt=item.prompt, generator=generator, prompt_text=words.text,
+        product=item.product, prompt=item.prompt, generator=item.generator, prompt_text=words.text,
         negative_text=words.negative, image_scale=words.image_scale, seed=item.seed, draw=item.draw,
-        attempt=item.attempt, key=key_of(item.product, item.prompt, generator, item.seed, drawn.abandoned_at),
+        attempt=item.attempt, key=item.key if drawn.abandoned_at is None else item.key_at(drawn.abandoned_at),
         seconds=seconds, image_sha256=blobs().put(picture_to_png(drawn.image)),
         depth_sha256=blobs().put(depth_to_png(one.depth)), saliency_sha256=blobs().put(saliency_to_png(one.saliency)),
         depth_model=depth_model, saliency_model=saliency_model, run=ctx.run,

@@ -25,7 +25,8 @@ def retry(run: Run) -> int:
         items = [_item(row, plan) for row in rows]
         cuts = range(0, len(items), plan.part_size)
         chunks = [items[at : at + plan.part_size] for at in cuts]
-        add_parts(run, part_kind(plan), (({**plan.part_params, "items": chunk}, len(chunk)) for chunk in chunks))
+        params = {**plan.part_params, "plan": run.pk}
+        add_parts(run, part_kind(plan), (({**params, "items": chunk}, len(chunk)) for chunk in chunks))
         Failure.objects.filter(pk__in=[row.pk for row in rows]).delete()
         Run.objects.filter(pk=run.pk).update(
             state=Run.State.WAITING, finished_at=None, error="", stop_requested=False

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,8 +12,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
-from adproof import wording
 from generation.plan_models import Failure, Plan, Share  # noqa: F401 - models, found here like the others
+from generation.scenes import Scene, Usual, Words
 
 MAX_PROMPT_CHARS = 2000
 SHA256 = {"max_length": 64}
@@ -109,17 +108,8 @@ class VariableList(models.Model):
         return f"{{{self.name}}}"
 
 
-@dataclass(frozen=True)
-class Words:
-    """What one image is asked for: a prompt with everything put in."""
-
-    text: str
-    negative: str
-    image_scale: float
-
-
 class Prompt(models.Model):
-    """A designer's text for a scene. May hold variables: see `words`."""
+    """A designer's text for a scene. May hold variables (generation/scenes.py)."""
 
     name = models.CharField(max_length=120, unique=True)
     text = models.TextField(max_length=MAX_PROMPT_CHARS)
@@ -164,20 +154,15 @@ class Prompt(models.Model):
         """By category, where this prompt follows them; one query for each object."""
         return {row.category: row for row in CategoryDefaults.objects.all()} if self.follows_category else {}
 
+    @property
+    def scene(self) -> Scene:
+        """As it stands now."""
+        usual = {name: Usual(row.image_scale, row.negative_text) for name, row in self.defaults.items()}
+        return Scene(self.text, self.negative_text, self.image_scale, self.lists, usual)
+
     def words(self, product: Product, seed: int) -> Words:
-        """What an image of this product with this seed is asked for. Raises WordingError.
-
-        The one place where a prompt becomes words: keys, drawing and tuning all ask here.
-        """
-
-        def expand(text: str) -> str:
-            return wording.expand(
-                text, product=product.title, category=product.category, seed=seed, lists=self.lists
-            )  # fmt: skip
-
-        own = self.defaults.get(product.category)
-        negative = ", ".join(text for text in (expand(self.negative_text), own.negative_text if own else "") if text)
-        return Words(expand(self.text), negative, own.image_scale if own and own.image_scale else self.image_scale)
+        """What an image of this product with this seed would be asked for now. Raises WordingError."""
+        return self.scene.words(product.title, product.category, seed)
 
 
 class PromptText(models.Model):

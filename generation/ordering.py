@@ -113,7 +113,7 @@ class Estimate:
 def estimate(wish: Wish) -> Estimate:
     """What `start` would make, not counting attempts."""
     chosen = choose(wish.chosen_products(), wish.chosen_prompts())
-    planned = len(chosen.fitting()) * wish.per_pair if chosen.products and chosen.prompts else 0
+    planned = len(chosen.fitting) * wish.per_pair if chosen.products and chosen.prompts else 0
     images = min(planned, wish.limit or planned)
     pace_s = pace_of(wish.chosen_generator())
     if wish.budget.images is not None:

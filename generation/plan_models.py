@@ -6,6 +6,12 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 
+class PlanQuerySet(models.QuerySet):
+    def light(self) -> PlanQuerySet:
+        """Without what may be as long as the plan."""
+        return self.defer("products", "product_kinds", "product_titles", "wording")
+
+
 class Plan(models.Model):
     """The order that a run of drawing works off (generation/planning.py)."""
 
@@ -16,6 +22,10 @@ class Plan(models.Model):
     product_kinds = ArrayField(models.IntegerField())
     prompts = ArrayField(models.BigIntegerField())
     prompt_kinds = models.JSONField(default=list)
+    # The words it was asked for, whatever becomes of prompts, lists and titles meanwhile (generation/planned.py).
+    wording = models.JSONField(default=dict, blank=True)
+    # Only where a prompt says {product}.
+    product_titles = ArrayField(models.TextField(), default=list, blank=True)
     total = models.PositiveIntegerField()
     part_size = models.PositiveIntegerField()
     part_params = models.JSONField(default=dict)
@@ -24,6 +34,8 @@ class Plan(models.Model):
     left_out = models.JSONField(default=dict, blank=True)
     budget_images = models.PositiveIntegerField(null=True, blank=True)
     budget_seconds = models.FloatField(null=True, blank=True)
+
+    objects = PlanQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"{self.total} pictures of run {self.run_id}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from django.utils import timezone
 
 from adproof import wording
 from generation.models import Generator, Plan, Product, Prompt
+from generation.scenes import packed
 from runs.actions import add_parts, start_run
 from runs.models import Run
 
@@ -63,7 +65,10 @@ class Chosen:
     # Of each prompt the categories it is for; empty: for all.
     prompt_kinds: list[list[int]]
     left_out: dict[str, int] = field(default_factory=dict)
+    # What the kinds are called.
+    categories: list[str] = field(default_factory=list)
 
+    @cached_property
     def fitting(self) -> np.ndarray:
         """Places of the pairs that are drawn, in their order, within one round of all pairs: product in turn, prompts shifted."""
         n_products, n_prompts = len(self.products), len(self.prompts)
@@ -83,14 +88,15 @@ def choose(products: Iterable[Product] | QuerySet[Product], prompts: Iterable[Pr
     """Unsuitable products, and those that wait for somebody's look at their cut-out, are left out and counted."""
     rows, left_out = _drawable(products)
     offered = [prompt for prompt in prompts if prompt.is_active]
-    codes = {name: n for n, name in enumerate(sorted({name for prompt in offered for name in prompt.categories}))}
+    names = {category for _, category in rows} | {name for prompt in offered for name in prompt.categories}
+    codes = {name: n for n, name in enumerate(sorted(names))}
     return Chosen(
         products=[pk for pk, _ in rows],
-        # A category that no prompt asks for fits none of those that ask for one.
-        product_kinds=[codes.get(category, len(codes)) for _, category in rows],
+        product_kinds=[codes[category] for _, category in rows],
         prompts=[prompt.pk for prompt in offered],
         prompt_kinds=[sorted(codes[name] for name in prompt.categories) for prompt in offered],
         left_out=left_out,
+        categories=list(codes),
     )
 
 
@@ -125,11 +131,11 @@ def plan_items(
     chosen = choose(products, prompts)
     if not chosen.products or not chosen.prompts:
         return []
-    return list(_items(chosen, 0, len(chosen.fitting()) * per_pair, base_seed))
+    return list(items_between(chosen, 0, len(chosen.fitting) * per_pair, base_seed))
 
 
-def _items(chosen: Chosen, start: int, end: int, base_seed: int) -> Iterator[dict[str, Any]]:
-    places = chosen.fitting()
+def items_between(chosen: Chosen, start: int, end: int, base_seed: int) -> Iterator[dict[str, Any]]:
+    places = chosen.fitting
     for at in range(start, end):
         number, place = divmod(at, len(places))
         product, prompt = chosen.pair(int(places[place]))
@@ -137,15 +143,6 @@ def _items(chosen: Chosen, start: int, end: int, base_seed: int) -> Iterator[dic
             "product": product, "prompt": prompt, "number": number,
             "seed": seed_of(base_seed, product, prompt, number),
         }  # fmt: skip
-
-
-def planned(params: dict[str, Any]) -> dict[str, Any]:
-    """A part's params with its `items`: listed in it, or (of a large plan) those of its range."""
-    if "items" in params:
-        return params
-    plan = Plan.objects.get(run=params["plan"])
-    chosen = Chosen(plan.products, plan.product_kinds, plan.prompts, plan.prompt_kinds)
-    return {**params, "items": list(_items(chosen, params["from"], params["to"], params["base_seed"]))}
 
 
 def checked_early_stop(values: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -206,13 +203,29 @@ def start_generation(
         Plan.objects.create(
             run=run, generator=generator, products=chosen.products, product_kinds=chosen.product_kinds,
             prompts=chosen.prompts, prompt_kinds=chosen.prompt_kinds, total=total, part_size=size, left_out=chosen.left_out,
-            part_params=part_params, budget_images=budget.images, budget_seconds=budget.seconds,
+            part_params=part_params, budget_images=budget.images, budget_seconds=budget.seconds, **_held(chosen, prompts),
         )  # fmt: skip
         if total > size * PARTS_AT_ONCE:
             start_run("plan_generation", {"plan": run.pk}, title=f"Plan {total:,} candidates", user=user, parent=run)
         else:
             make_parts(run)
     return run
+
+
+def _held(chosen: Chosen, prompts: Sequence[Prompt]) -> dict[str, Any]:
+    """The words of the plan: what it asks for does not change under way."""
+    scenes = {prompt.pk: prompt.scene for prompt in prompts if prompt.is_active}
+    said = {name for scene in scenes.values() for name in scene.variables()}
+    says_product = bool(said & set(wording.RESERVED)) or any(scene.usual for scene in scenes.values())
+    titles: dict[int, str] = {}
+    if wording.PRODUCT in said:
+        titles = dict(Product.objects.filter(pk__in=chosen.products).values_list("pk", "title"))
+    return {
+        "wording": {
+            **packed(scenes), "says_product": says_product, "categories": chosen.categories if says_product else [],
+        },
+        "product_titles": [titles[pk] for pk in chosen.products] if titles else [],
+    }  # fmt: skip
 
 
 def _checked(
@@ -235,7 +248,7 @@ def _checked(
         raise CannotStart("No prompt to draw with: choose at least one active prompt.")
     for prompt in prompts:
         try:
-            wording.check(f"{prompt.text} {prompt.negative_text}", prompt.lists)
+            prompt.scene.check()
         except wording.WordingError as problem:
             raise CannotStart(f"The prompt “{prompt}” can't be drawn: {problem}") from problem
     if generator is None:
@@ -248,7 +261,7 @@ def _checked(
     most = len(chosen.products) * len(chosen.prompts) * per_pair
     if per_pair < 1 or most > MAX_CANDIDATES_A_RUN:
         raise CannotStart(f"That makes {most:,} images; 1 to {MAX_CANDIDATES_A_RUN:,} a run are allowed.")
-    total = len(chosen.fitting()) * per_pair
+    total = len(chosen.fitting) * per_pair
     if limit is not None:
         total = min(total, limit)
     if total < 1:

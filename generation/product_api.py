@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.roles import may
+from config.strict import Strict, read
 from generation import actions
 from generation.importing import Problem, read_picture
 from generation.models import Product
@@ -42,15 +43,6 @@ class MayEditProducts(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         return request.user is not None and may(request.user, self.ability)
-
-
-class Strict(serializers.Serializer):
-    def to_internal_value(self, data: Any) -> Any:
-        unknown = sorted(set(data) - set(self.fields)) if isinstance(data, dict) else []
-        if unknown:
-            known = ", ".join(self.fields)
-            raise serializers.ValidationError({str(name)[:60]: [f"Unknown field. Known: {known}."] for name in unknown})
-        return super().to_internal_value(data)
 
 
 @extend_schema_field({"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3, "nullable": True})
@@ -154,9 +146,7 @@ class Which(Strict):
 def products(request: Request) -> Response:
     if request.method == "POST":
         return _bring_in(request)
-    asked = Which(data=request.query_params.dict())
-    asked.is_valid(raise_exception=True)
-    which, rows = asked.validated_data, Product.objects.order_by("-pk")
+    which, rows = read(Which, request.query_params.dict()), Product.objects.order_by("-pk")
     if "before" in which:
         rows = rows.filter(pk__lt=which["before"])
     if text := which.get("q"):
@@ -172,9 +162,7 @@ def products(request: Request) -> Response:
 
 
 def _bring_in(request: Request) -> Response:
-    asked = ProductIn(data=request.data)
-    asked.is_valid(raise_exception=True)
-    given = dict(asked.validated_data)
+    given = dict(read(ProductIn, request.data))
     sku, title = given.pop("sku"), given.pop("title")
     try:
         picture = base64.b64decode(given.pop("picture"), validate=True)
@@ -213,10 +201,9 @@ def _found(pk: int) -> Product:
 def product(request: Request, product_id: int) -> Response:
     row = _found(product_id)
     if request.method == "PATCH":
-        asked = ProductEdit(data=request.data)
-        asked.is_valid(raise_exception=True)
+        asked = read(ProductEdit, request.data)
         with transaction.atomic():
-            Product.objects.filter(pk=row.pk).update(**asked.validated_data)
+            Product.objects.filter(pk=row.pk).update(**asked)
         row.refresh_from_db()
     return Response(out(row))
 
@@ -235,12 +222,11 @@ def product(request: Request, product_id: int) -> Response:
 @permission_classes([MayEditProducts])
 def flag(request: Request, product_id: int) -> Response:
     row = _found(product_id)
-    asked = ProductFlagIn(data=request.data)
-    asked.is_valid(raise_exception=True)
-    if not asked.validated_data["unsuitable"]:
+    asked = read(ProductFlagIn, request.data)
+    if not asked["unsuitable"]:
         actions.unflag(row)
-    elif not asked.validated_data["reason"].strip():
+    elif not asked["reason"].strip():
         raise ValidationError({"reason": ["Say what is wrong with the picture."]})
     else:
-        actions.flag_unsuitable(row, asked.validated_data["reason"])
+        actions.flag_unsuitable(row, asked["reason"])
     return Response(out(row))

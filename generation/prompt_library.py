@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from adproof import wording
 from adproof.labels import Label
-from generation.models import MAX_PROMPT_CHARS, CategoryDefaults, Product, Prompt, PromptText, VariableList, Words
+from generation.models import MAX_PROMPT_CHARS, CategoryDefaults, Product, Prompt, PromptText, VariableList
+from generation.scenes import Words
 
 WORDS = ("text", "negative_text", "image_scale")
 MAX_VALUES = 500

@@ -80,7 +80,7 @@ def generate(request: HttpRequest) -> HttpResponse:
 def panel(request: HttpRequest, pk: int) -> HttpResponse:
     """A part of the run's page: the newest pictures, pace, cost, budget, and what failed."""
     run = get_object_or_404(Run, pk=pk)
-    plan = Plan.objects.defer("products", "product_kinds").filter(run=run).first()
+    plan = Plan.objects.light().filter(run=run).first()
     newest = costs.newest_of(run, max(NEWEST_SHOWN, costs.PACE_OVER))
     pace = costs.pace(run, newest)
     cost = costs.cost_of(run)

@@ -46,19 +46,21 @@ def plan_generation(ctx: RunContext) -> dict[str, Any]:
 def generate_part(ctx: RunContext) -> dict[str, Any]:
     from generation.drawing import batches, items_of
     from generation.models import Generator
-    from generation.planning import planned
+    from generation.planned import planned
     from generation.working import Work
 
-    work = Work(ctx, Generator.objects.get(pk=ctx.params["generator"]))
-    items = items_of(planned(ctx.params))
+    generator = Generator.objects.get(pk=ctx.params["generator"])
+    work = Work(ctx, generator)
+    items = items_of(planned(ctx.params), generator)
     images, seconds, done = 0, 0.0, 0
+    work.results = lambda: {"images": images, "seconds": round(seconds, 2)}
     for batch in batches(items):
         ctx.stop_if_asked()
         drawn = work.draw(batch)
         images, done = images + len(drawn), done + len(batch)
         seconds += sum(candidate.seconds for _, candidate in drawn)
         ctx.progress(images if work.is_short else done, len(items), force=True)
-    return work.finish(images=images, seconds=round(seconds, 2))
+    return work.finish()
 
 
 @kind("perceive", "Depth and saliency")

@@ -20,6 +20,7 @@ from generation.forms import (
 from generation.gallery import with_labels
 from generation.importing import BadImport, Problem, ZipPictures
 from generation.models import Generator, Product
+from generation.planning import CannotStart
 
 PAGE_SIZE = 40
 PRODUCT_STATES = [
@@ -143,7 +144,7 @@ def generator_use(request: HttpRequest, pk: int) -> HttpResponse:
     generator = get_object_or_404(Generator, pk=pk)
     try:
         actions.put_in_use(generator)
-    except actions.CannotStart as problem:
+    except CannotStart as problem:
         messages.error(request, str(problem))
     else:
         messages.success(request, f"{generator} draws from now on.")

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Count, Sum
 from django.utils import timezone
 
-from generation.actions import key_of
-from generation.drawing import EarlyLook, Item, already_drawn, draw_batch
+from generation.drawing import EarlyLook, Item, already_drawn, draw_missing
 from generation.models import Candidate, Failure, Generator, Plan, Share
 from runs.context import BadInput, BudgetUsedUp, RunContext
 from runs.models import Run
@@ -31,11 +30,11 @@ class Work:
 
     def __init__(self, ctx: RunContext, generator: Generator, early: EarlyLook | None = None) -> None:
         self.ctx, self.generator, self.early = ctx, generator, early
-        self.plan = Plan.objects.filter(run=ctx.run.parent_id).first() if ctx.run.parent_id else None
+        self.plan = Plan.objects.light().filter(run=ctx.run.parent_id).first() if ctx.run.parent_id else None
         self.failed, self.is_short = 0, False
-        # Which of its pair's pictures each draw is, where further attempts take their seeds from that.
-        self.numbers: dict[UUID, int] = {}
-        self.results: dict[str, Any] = {}
+        self.failed_draws: set[UUID] = set()
+        # What the part has to tell besides its pictures and seconds, whenever it ends.
+        self.results: Callable[[], dict[str, Any]] = dict
         if self.plan:
             self.share = Share.objects.get_or_create(part=ctx.run, defaults={"plan": self.plan})[0]
             self._record()
@@ -59,39 +58,38 @@ class Work:
     def draw(self, items: Sequence[Item]) -> list[tuple[Item, Candidate]]:
         """Those of the items that are there now, drawn before or just now, each with its candidate."""
         items = [item for item in items if self._has_words(item)]
-        there = already_drawn(items, self.generator, self.early)
-        known = [key_of(item.product, item.prompt, self.generator, item.seed) in there for item in items]
-        granted = self._reserve(known.count(False))
+        there = already_drawn(items, self.early)
+        granted = self._reserve(sum(item.key not in there for item in items))
         todo = []
-        for item, is_known in zip(items, known, strict=True):
+        for item in items:
+            is_known = item.key in there
             if is_known or granted > 0:
                 todo.append(item)
                 granted -= not is_known
         self.is_short |= len(todo) < len(items)
-        drawn = self._draw(todo) if todo else []
+        drawn = self._draw(todo, there) if todo else []
         self._record()
         if not drawn and self.is_short and not todo:
             self._spent()
         return drawn
 
     def _has_words(self, item: Item) -> bool:
-        """A prompt may have been edited meanwhile so that it can't be said any more."""
+        """A prompt without a plan may have been edited meanwhile so that it can't be said any more."""
         try:
-            key_of(item.product, item.prompt, self.generator, item.seed)
+            return bool(item.words)
         except ValueError as problem:
             self._failed(item, problem)
             return False
-        return True
 
-    def _draw(self, items: Sequence[Item]) -> list[tuple[Item, Candidate]]:
+    def _draw(self, items: Sequence[Item], there: Mapping[str, Candidate]) -> list[tuple[Item, Candidate]]:
         """All together; where that fails, one by one, and those that fail are listed."""
         try:
-            return list(zip(items, draw_batch(self.ctx, self.generator, items, self.early), strict=True))
+            return list(zip(items, draw_missing(self.ctx, items, there, self.early), strict=True))
         except (FileNotFoundError, ValueError) as problem:
             if len(items) == 1:
                 self._failed(items[0], problem)
                 return []
-        return [pair for item in items for pair in self._draw([item])]
+        return [pair for item in items for pair in self._draw([item], there)]
 
     def _failed(self, item: Item, problem: Exception) -> None:
         if self.plan is None:
@@ -101,10 +99,11 @@ class Work:
                 plan=self.plan, product=item.product, prompt=item.prompt, seed=item.seed,
                 defaults={
                     "part": self.ctx.run, "problem": _sentence(problem)[:500], "attempt": item.attempt,
-                    "number": self.numbers.get(item.draw, 0),
+                    "number": item.number,
                 },
             )  # fmt: skip
         self.failed += 1
+        self.failed_draws.add(item.draw)
         if self.failed >= TOO_MANY_FAILURES and not Candidate.objects.filter(run=self.ctx.run).exists():
             raise BadInput(f"The first {self.failed} pictures of this part all failed. The last: {_sentence(problem)}")
 
@@ -120,7 +119,7 @@ class Work:
         while True:
             self.ctx.stop_if_asked()
             with self.ctx.writing():
-                plan = Plan.objects.select_for_update().get(pk=self.plan.pk)
+                plan = Plan.objects.light().select_for_update().get(pk=self.plan.pk)
                 images, seconds, held = self._used()
                 if plan.budget_seconds is not None and seconds >= plan.budget_seconds:
                     return 0
@@ -156,7 +155,7 @@ class Work:
         self._record(closed=True)
         waiting = Run.objects.filter(parent=self.ctx.run.parent_id, state=Run.State.QUEUED)
         waiting.update(state=Run.State.SPENT, finished_at=timezone.now())
-        raise BudgetUsedUp({**self.totals(), **self.results})
+        raise BudgetUsedUp({**self.totals(), **self.results()})
 
     def totals(self) -> dict[str, Any]:
         if self.plan is None:
@@ -164,16 +163,15 @@ class Work:
             return {"images": images, "seconds": round(seconds, 2)}
         return {"images": self.share.images, "seconds": round(self.share.seconds, 2)}
 
-    def finish(self, **results: Any) -> dict[str, Any]:
+    def finish(self) -> dict[str, Any]:
         """The part's result; BudgetUsedUp where some of it could not be afforded."""
-        self.results = results
         if self.is_short:
             self._spent()
         self._record(closed=True)
         if self.failed:
             total = max(0, self.ctx.run.total - self.failed)
             self.ctx.progress(total, total, force=True)
-        return {**self.totals(), **({"failed": self.failed} if self.failed else {}), **results}
+        return {**self.totals(), **({"failed": self.failed} if self.failed else {}), **self.results()}
 
 
 def _count(candidates: Any) -> tuple[int, float]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
@@ -26,11 +27,16 @@ class Tally:
     abandoned: int = 0
     seconds: float = 0.0
     available_at: list[int] = field(default_factory=list)
+    # Draws that have a picture: where a budget ended the part, only those are told of.
+    begun: set[UUID] = field(default_factory=set)
 
-    def result(self, draws: int, steps: int) -> dict[str, Any]:
-        """Sums only, so that parts add up; see generation.tasks.gather_drawn for the shares."""
+    def result(self, steps: int, failed: Set[UUID] = frozenset()) -> dict[str, Any]:
+        """Sums only, so that parts add up; see generation.tasks.gather_drawn for the shares.
+
+        Draws that failed under way are counted by the part that goes on with them.
+        """
         found: dict[str, Any] = {
-            "draws": draws,
+            "draws": len(self.begun - failed),
             "images": self.images,
             "available": len(self.available_at),
             "seconds": round(self.seconds, 2),
@@ -94,6 +100,7 @@ def draw_and_judge(
     candidates = [candidate for _, candidate in drawn]
     verdicts = judge(ctx, checkpoint, candidates)
     tally.images += len(candidates)
+    tally.begun |= {item.draw for item, _ in drawn}
     tally.seconds += sum(candidate.seconds for candidate in candidates)
     left = []
     for (item, candidate), verdict in zip(drawn, verdicts, strict=True):

@@ -47,7 +47,7 @@ def recurrent_part(ctx: RunContext) -> dict[str, Any]:
     """
     from generation.drawing import batches, items_of
     from generation.models import Generator
-    from generation.planning import planned
+    from generation.planned import planned
     from generation.working import Work
     from rfnet_service.actions import promoted
     from rfnet_service.recurrent import Tally, draw_and_judge, early_look, steps_of
@@ -58,30 +58,29 @@ def recurrent_part(ctx: RunContext) -> dict[str, Any]:
     generator = Generator.objects.get(pk=ctx.params["generator"])
     early = early_look(checkpoint, generator, ctx.params.get("early_stop"))
     work = Work(ctx, generator, early)
-    params = planned(ctx.params)
-    items = items_of(params)
-    numbers = work.numbers = {item.draw: wish["number"] for item, wish in zip(items, params["items"], strict=True)}
-    tally = Tally(ctx.params["attempts"], early.step if early else None)
+    items = items_of(planned(ctx.params), generator)
+    tally, steps = Tally(ctx.params["attempts"], early.step if early else None), steps_of(generator)
+    work.results = lambda: tally.result(steps, work.failed_draws)
     done = 0
     for batch in batches(items):
         waiting = list(batch)
         while waiting:  # what is tried again after a failure may stand at a later attempt than the others
             ctx.stop_if_asked()
             left = draw_and_judge(ctx, checkpoint, work, waiting, tally)
-            left = [item for item in left if item.attempt < ctx.params["attempts"]]
-            waiting = [again(ctx, item, numbers[item.draw], item.attempt + 1) for item in left]
+            waiting = [again(ctx, item) for item in left if item.attempt < ctx.params["attempts"]]
         done += len(batch)
         ctx.progress(done, len(items), force=True)
-    return work.finish(**tally.result(len(items) - work.failed, steps_of(generator)))
+    return work.finish()
 
 
-def again(ctx: RunContext, item: Any, number: int, attempt: int) -> Any:
+def again(ctx: RunContext, item: Any) -> Any:
     """The same draw with a new seed."""
     from dataclasses import replace
 
-    from generation.actions import seed_of
+    from generation.planning import seed_of
 
-    seed = seed_of(ctx.params["base_seed"], item.product, item.prompt, number, attempt)
+    attempt = item.attempt + 1
+    seed = seed_of(ctx.params["base_seed"], item.product, item.prompt, item.number, attempt)
     return replace(item, attempt=attempt, seed=seed)
 
 

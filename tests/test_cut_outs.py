@@ -9,7 +9,7 @@ from PIL import Image
 
 from adproof.perception import masks
 from adproof.perception.pictures import open_picture, picture_to_png
-from generation import actions
+from generation import actions, planning
 from generation.blobs import blobs
 from generation.importing import ProductFile
 from generation.models import Product
@@ -56,8 +56,8 @@ class TestWaiting:
     def test_what_waits_is_not_drawn_and_the_pages_say_so(self, max_):
         jug = waiting()
         assert not Product.objects.drawable().exists() and jug.cut_settings == {"by": "model"}
-        with pytest.raises(actions.CannotStart, match="whose cut-out is accepted"):
-            actions.start_generation(products=[jug], prompts=[build.prompt()], generator=build.generator())
+        with pytest.raises(planning.CannotStart, match="whose cut-out is accepted"):
+            planning.start_generation(products=[jug], prompts=[build.prompt()], generator=build.generator())
         for page in ("products", "generate"):
             html = max_.get(reverse(page)).content.decode()
             assert ">1</strong> product is not drawn" in html and reverse("cut_outs") in html

@@ -10,9 +10,13 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 from rest_framework.authtoken.models import Token
 
+from generation import failures, planning, working
+from generation import planned as planned_again
 from generation.blobs import blobs
-from generation.models import Candidate, Failure, Generator, Plan, Product
-from generation.planning import Budget, CannotStart, give_more, plan_items, planned, start_generation
+from generation.models import Candidate, CategoryDefaults, Failure, Generator, Plan, Product, Prompt, VariableList
+from generation.planned import planned
+from generation.planning import Budget, CannotStart, give_more, plan_items, start_generation
+from generation.scenes import Words
 from runs.actions import pause_run, resume_run
 from runs.models import Outbox, Run
 from tests import build
@@ -94,6 +98,49 @@ class TestPlans:
             start(Product.objects.filter(unsuitable=True))
 
 
+class TestWords:
+    def test_what_is_edited_while_a_run_is_at_work_changes_nothing_of_what_it_asks_for(self, tiny, products):
+        colour = VariableList.objects.create(name="colour", values=["sand", "sage", "slate"])
+        usual = CategoryDefaults.objects.create(category="lamps", image_scale=0.7, negative_text="cables")
+        walls = build.prompt("walls", text="{product}, {colour} wall", negative_text="no {category}", follows_category=True)
+        plain = build.prompt("plain", text="on a table")
+        gone = blobs().path(products[3].image_sha256)
+        data = gone.read_bytes()
+        gone.unlink()  # fails, and is tried again at the end
+        run = start(products, prompts=[walls, plain], per_pair=2)
+        wishes = [wish for row in run.parts.all() for wish in planned(row.params)["items"]]
+        by_id = {row.pk: row for row in [*products, walls, plain]}
+        said = {wish["seed"]: by_id[wish["prompt"]].words(by_id[wish["product"]], wish["seed"]) for wish in wishes}
+        do(part(run, 0))
+        pause_run(run)
+
+        VariableList.objects.filter(pk=colour.pk).update(values=["red"])
+        CategoryDefaults.objects.filter(pk=usual.pk).update(image_scale=0.3, negative_text="people")
+        Prompt.objects.filter(pk=walls.pk).update(text="{gone} wall", image_scale=0.2, follows_category=False)
+        Prompt.objects.filter(pk=plain.pk).update(text="on a {colour} table", negative_text="a cup")
+        Product.objects.update(title="Renamed", category="chairs")
+
+        resume_run(run)
+        work_off(run)
+        blobs().put(data)
+        assert failures.retry(run) == 4
+        # As after a kill in a part's last line: it runs again, and finds its pictures.
+        Run.objects.filter(pk=part(run, 0).pk).update(state="queued")
+        assert work_off(run).state == "succeeded"
+        drawn = {row.seed: Words(row.prompt_text, row.negative_text, row.image_scale) for row in Candidate.objects.all()}
+        assert drawn == said and Candidate.objects.count() == 16
+        assert len({words.text for words in said.values()}) > 3 and "cables" in str(said)
+
+    def test_many_parts_put_the_plan_in_order_once_and_a_batch_asks_once_what_is_there(self, tiny, products, monkeypatch):
+        run = start(products, per_pair=4)
+        sorted_out, asked = [], []
+        monkeypatch.setattr(planned_again, "Chosen", lambda *values: sorted_out.append(1) or planning.Chosen(*values))
+        already = working.already_drawn
+        monkeypatch.setattr(working, "already_drawn", lambda *values: asked.append(1) or already(*values))
+        assert work_off(run).state == "succeeded" and Candidate.objects.count() == 16
+        assert len(sorted_out) == 1 and len(asked) == run.parts.count() == 4
+
+
 class TestPausing:
     def test_a_paused_run_waits_wherever_it_is_and_goes_on_where_it_was(self, tiny, products):
         run = start(products, per_pair=2)
@@ -143,6 +190,24 @@ class TestBudgets:
         monkeypatch.setattr(judging, "probabilities", lambda _, rows: np.array(never * len(rows)))
         run = work_off(start(products, attempts=3, budget=Budget(images=7)))
         assert run.state == "spent" and Candidate.objects.count() == 7 and checkpoint.verdicts.count() == 7
+        told = {name: run.result.get(name) for name in ("draws", "images", "available", "available_by_3", "mean_attempts")}
+        assert told == {"draws": 4, "images": 7, "available": 0, "available_by_3": 0, "mean_attempts": 1.75}
+
+    def test_a_part_that_is_ended_between_two_batches_still_tells_of_its_attempts(self, tiny, products, monkeypatch):
+        """Of the draws it began: nobody knows whether the others would have become available."""
+        import numpy as np
+
+        from generation import drawing
+        from rfnet_service import judging
+        from tests import data_rows
+
+        data_rows.checkpoint(promoted=True)
+        monkeypatch.setattr(drawing.batches, "__defaults__", (4,))
+        good = [[0.9, 0.1, 0, 0, 0]]
+        monkeypatch.setattr(judging, "probabilities", lambda _, rows: np.array(good * len(rows)))
+        run = work_off(start(products, attempts=2, per_pair=3, part_size=12, budget=Budget(images=4)))
+        told = {name: run.result.get(name) for name in ("draws", "images", "available_by_1", "availability_at_2")}
+        assert run.state == "spent" and told == {"draws": 4, "images": 4, "available_by_1": 4, "availability_at_2": 1.0}
 
 
 class TestFailures:
@@ -171,14 +236,14 @@ class TestFailures:
         data_rows.checkpoint(promoted=True)
         never = [[0.1, 0.6, 0.1, 0.1, 0.1]]
         monkeypatch.setattr(judging, "probabilities", lambda _, rows: np.array(never * len(rows)))
-        draw_batch, broken = working.draw_batch, [products[1]]
+        draw_missing, broken = working.draw_missing, [products[1]]
 
-        def breaks(ctx, generator, items, early=None):
+        def breaks(ctx, items, there, early=None):
             if any(item.attempt == 2 and item.product in broken for item in items):
                 raise ValueError("its picture can't be read")
-            return draw_batch(ctx, generator, items, early)
+            return draw_missing(ctx, items, there, early)
 
-        monkeypatch.setattr(working, "draw_batch", breaks)
+        monkeypatch.setattr(working, "draw_missing", breaks)
         run = work_off(start(products[:2], attempts=3))
         assert Failure.objects.get().attempt == 2 and Candidate.objects.filter(product=products[1]).count() == 1
         broken.clear()

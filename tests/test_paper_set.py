@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from transformers import DPTConfig, DPTForDepthEstimation  # noqa: E402
 
-from generation import actions, runtime  # noqa: E402
+from generation import planning, runtime  # noqa: E402
 from generation.models import Candidate, Generator  # noqa: E402
 from rfnet_service.models import Checkpoint, Verdict  # noqa: E402
 from tests import build, tiny_generators  # noqa: E402
@@ -55,7 +55,7 @@ def test_a_run_with_the_papers_classes_ends_in_the_gallery(tiny_paper, people, c
     call_command("modelset", "check", "tiny-paper")
     call_command("modelset", "use", "tiny-paper")
     assert "tiny-paper draws from now on" in capsys.readouterr().out
-    run = actions.start_generation(
+    run = planning.start_generation(
         products=[build.product(number) for number in range(2)], prompts=[build.prompt()], attempts=2,
         early_stop={"step": 2, "threshold": 0.0},
     )  # fmt: skip

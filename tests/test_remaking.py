@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 from adproof.diffusion.config import GeneratorConfig, key_of_config  # noqa: E402
 from annotation.actions import Pick, add_tasks  # noqa: E402
 from annotation.models import Project, Task  # noqa: E402
-from generation import actions, runtime  # noqa: E402
+from generation import actions, planning, runtime  # noqa: E402
 from generation.models import Candidate, Environment  # noqa: E402
 from generation.remaking import CannotRemake, remake  # noqa: E402
 from rfnet_service.actions import start_scoring, unscored  # noqa: E402
@@ -43,7 +43,7 @@ def judge(transactional_db):
 
 def draw(n, **values):
     products = [build.product(number) for number in range(n)]
-    run = actions.start_generation(products=products, prompts=[build.prompt()], **values)
+    run = planning.start_generation(products=products, prompts=[build.prompt()], **values)
     for part in run.parts.order_by("pk"):
         assert do(part).state == "succeeded", part.error
     run.refresh_from_db()
@@ -95,7 +95,7 @@ def test_early_stop_keeps_what_it_gave_up_to_itself_and_the_rest_is_drawn_to_the
 
     monkeypatch.setattr(recurrent, "early_look", every_second_is_hopeless)
     products = [build.product(number) for number in range(4)]
-    run = actions.start_generation(products=products, prompts=[build.prompt()], base_seed=1, early_stop={"step": 2, "threshold": 0.5})
+    run = planning.start_generation(products=products, prompts=[build.prompt()], base_seed=1, early_stop={"step": 2, "threshold": 0.5})
     for part in run.parts.all():
         assert do(part).state == "succeeded", part.error
     run.refresh_from_db()
@@ -117,7 +117,7 @@ def test_early_stop_keeps_what_it_gave_up_to_itself_and_the_rest_is_drawn_to_the
     Verdict.objects.all().delete()
     assert set(unscored(judge).values_list("pk", flat=True)) == set(drawn.values_list("pk", flat=True))
     assert start_scoring(judge).total == drawn.count()
-    draws_again = actions.start_generation(products=products, prompts=[build.prompt()], base_seed=1)
+    draws_again = planning.start_generation(products=products, prompts=[build.prompt()], base_seed=1)
     for part in draws_again.parts.all():
         assert do(part).state == "succeeded"
     assert Candidate.objects.filter(abandoned_at_step=None).count() == 4 and Candidate.objects.count() == 4 + given_up.count()
@@ -125,11 +125,11 @@ def test_early_stop_keeps_what_it_gave_up_to_itself_and_the_rest_is_drawn_to_the
 
 @pytest.mark.parametrize(("values", "words"), [({"step": 0, "threshold": 0.1}, "from 1 on"), ({"step": 2, "threshold": 2}, "probability")])
 def test_an_early_stop_that_cannot_be_is_refused(generator, values, words):
-    with pytest.raises(actions.CannotStart, match=words):
-        actions.start_generation(products=[build.product()], prompts=[build.prompt()], early_stop=values)
+    with pytest.raises(planning.CannotStart, match=words):
+        planning.start_generation(products=[build.product()], prompts=[build.prompt()], early_stop=values)
 
 
 def test_an_early_stop_after_the_last_step_fails_the_run_in_words(generator, judge):
-    run = actions.start_generation(products=[build.product()], prompts=[build.prompt()], early_stop={"step": STEPS, "threshold": 0.1})
+    run = planning.start_generation(products=[build.product()], prompts=[build.prompt()], early_stop={"step": STEPS, "threshold": 0.1})
     part = do(run.parts.get())
     assert part.state == "failed" and "name an earlier step" in part.error

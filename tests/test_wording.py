@@ -72,9 +72,15 @@ class TestWordsOfAPrompt:
         VariableList.objects.create(name="colour", values=["sand", "sage"])
 
     def test_the_key_of_a_candidate_is_of_the_words_that_were_drawn(self, django_assert_num_queries):
-        from generation.actions import key_of
+        import uuid
+
+        from generation.drawing import Item
 
         product, generator = build.product(1), build.generator()
+
+        def key(prompt, seed):
+            return Item(product, prompt, seed, uuid.uuid4(), generator).key
+
         asked = build.prompt("walls", text="{product}, {colour} wall", negative_text="no {colour}")
         plain = {
             word: build.prompt(word, text=f"Lamp 1, {word} wall", negative_text=f"no {word}") for word in ("sand", "sage")
@@ -85,7 +91,7 @@ class TestWordsOfAPrompt:
                 words = asked.words(product, seed)
                 (word,) = [one for one in plain if one in words.text]
                 met.add(word)
-                assert key_of(product, asked, generator, seed) == key_of(product, plain[word], generator, seed)
+                assert key(asked, seed) == key(plain[word], seed)
         assert met == {"sand", "sage"}
 
     def test_a_category_gives_its_size_and_what_must_not_appear_to_prompts_that_follow_it(self):
@@ -100,7 +106,7 @@ class TestWordsOfAPrompt:
         assert (own.words(lamp, 1).image_scale, own.words(lamp, 1).negative) == (0.5, "people")
 
     def test_a_run_with_an_unknown_variable_does_not_start(self):
-        from generation.actions import CannotStart, start_generation
+        from generation.planning import CannotStart, start_generation
 
         with pytest.raises(CannotStart, match="“bad” can't be drawn: There is no variable {wall}"):
             start_generation(

@@ -17,8 +17,8 @@ from annotation.models import Project
 from datasets_app.actions import start_freeze
 from datasets_app.models import DatasetVersion
 from datasets_app.product_splits import HOLDOUT, give_splits, splits
-from generation.actions import start_generation
 from generation.models import Candidate, Generator, Product, Prompt
+from generation.planning import start_generation
 from generation.samples import SAMPLE_SOURCE
 from rfnet_service.actions import promoted, start_scoring
 from rfnet_service.models import Checkpoint
@@ -211,7 +211,7 @@ class Loop:
         return list(rows.select_related("product", "prompt").order_by("product", "prompt", "seed"))
 
     def _seeds(self) -> list[int]:
-        from generation.actions import plan_items
+        from generation.planning import plan_items
 
         return [
             item["seed"] for item in plan_items(self._held_out(), self.prompts, 1, self.seed + 1000)[: self.size.judged]

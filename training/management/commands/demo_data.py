@@ -7,8 +7,8 @@ from django.core.management.base import BaseCommand
 from accounts.models import User
 from annotation.models import Project
 from generation import samples
-from generation.actions import start_generation
 from generation.models import Candidate, Generator, Product, Prompt
+from generation.planning import start_generation
 from runs.models import Run
 
 PASSWORD = "adproof-demo"
