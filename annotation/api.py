@@ -2,61 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import timedelta
-from typing import Any, TypeVar
-
 from django.http import HttpResponseBase
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework.decorators import api_view, permission_classes
-from rest_framework.exceptions import APIException, NotFound, PermissionDenied, ValidationError
-from rest_framework.permissions import BasePermission
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.roles import may
 from adproof.labels import LABELS
 from annotation import actions, answers, desk_keys, own_figures, payload, serializers
+from annotation.desk_api import AN_ID, REFUSED, MayLabel, body, project_of, refusals
 from annotation.models import DeskSettings, Project
 from generation.pictures import picture as serve_picture
-
-S = TypeVar("S", bound=serializers.Strict)
-_REFUSED = OpenApiResponse(serializers.RefusedOut, description="Not yours, or can't be done; `detail` says why.")
-_ID = "6f1c9d1e-9f0b-4a57-8f6e-0d5f3f8f2a11"
-
-
-class MayLabel(BasePermission):
-    message = "Your role can't label. Ask an operator for it."
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        # A desk that was open when somebody else logged in must not send its person's answers as theirs.
-        meant = request.headers.get("X-Desk-Person")
-        if meant and request.user is not None and meant != str(request.user.pk):
-            raise SomebodyElse
-        return request.user is not None and may(request.user, "label")
-
-
-class SomebodyElse(APIException):
-    status_code = 409
-    default_code = "somebody_else"
-    default_detail = "Somebody else is logged in here now. Log in again as yourself."
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    try:
-        yield
-    except actions.Refused as error:
-        raise PermissionDenied(str(error)) from error
-
-
-def _read(kind: type[S], request: Request) -> dict[str, Any]:
-    serializer = kind(data=request.data)
-    serializer.is_valid(raise_exception=True)
-    return serializer.validated_data
 
 
 @extend_schema(tags=["desk"], summary="Projects you can label", responses=serializers.ProjectOut(many=True))
@@ -90,11 +49,8 @@ def projects(request: Request) -> Response:
 @api_view(["POST"])
 @permission_classes([MayLabel])
 def lease(request: Request) -> Response:
-    asked = _read(serializers.LeaseIn, request)
-    project = Project.objects.filter(pk=asked["project"]).first()
-    if project is None:
-        raise NotFound("There is no such project.")
-    now = timezone.now()
+    asked = body(serializers.LeaseIn, request)
+    project, now = project_of(asked), timezone.now()
     given = payload.lease(
         request.user, project, asked["count"], now, asked.get("today_from"), token=bool(request.auth), held=asked.get("held")
     )
@@ -124,12 +80,12 @@ def picture(request: Request, sha256: str) -> HttpResponseBase:
     examples=[
         OpenApiExample(
             "One answer",
-            value={"annotations": [{"id": _ID, "task": 17, "label": "available", "seconds": 3.8, "view": "generated"}]},
+            value={"annotations": [{"id": AN_ID, "task": 17, "label": "available", "seconds": 3.8, "view": "generated"}]},
             request_only=True,
         ),
         OpenApiExample(
             "Its result",
-            value={"results": [{"id": _ID, "task": 17, "status": "saved", "message": ""}]},
+            value={"results": [{"id": AN_ID, "task": 17, "status": "saved", "message": ""}]},
             response_only=True,
         ),
     ],
@@ -137,7 +93,7 @@ def picture(request: Request, sha256: str) -> HttpResponseBase:
 @api_view(["POST"])
 @permission_classes([MayLabel])
 def annotations(request: Request) -> Response:
-    given = _read(serializers.AnswersIn, request)
+    given = body(serializers.AnswersIn, request)
     outcomes = answers.save_annotations(request.user, given["annotations"], project_id=given.get("project"))
     return Response(payload.results(outcomes))
 
@@ -152,7 +108,7 @@ def annotations(request: Request) -> Response:
 @api_view(["POST"])
 @permission_classes([MayLabel])
 def renew(request: Request) -> Response:
-    tasks = _read(serializers.TasksIn, request)["tasks"]
+    tasks = body(serializers.TasksIn, request)["tasks"]
     held = actions.renew(request.user, tasks)
     return Response({"held": held, "lost": sorted(set(tasks) - set(held))})
 
@@ -167,7 +123,7 @@ def renew(request: Request) -> Response:
 @api_view(["POST"])
 @permission_classes([MayLabel])
 def release(request: Request) -> Response:
-    tasks = _read(serializers.TasksIn, request)["tasks"]
+    tasks = body(serializers.TasksIn, request)["tasks"]
     return Response({"released": actions.release(request.user, tasks)})
 
 
@@ -176,15 +132,15 @@ def release(request: Request) -> Response:
     summary="Take an answer, a skip or a flag back",
     description="Exactly one of `id`, `skipped`, `flagged`. The task is held for you again, if a place is free.",
     request=serializers.UndoIn,
-    responses={200: serializers.HeldOut, 403: _REFUSED},
-    examples=[OpenApiExample("An answer", value={"id": _ID}, request_only=True)],
+    responses={200: serializers.HeldOut, 403: REFUSED},
+    examples=[OpenApiExample("An answer", value={"id": AN_ID}, request_only=True)],
 )
 @api_view(["POST"])
 @permission_classes([MayLabel])
 def undo(request: Request) -> Response:
-    ((what, value),) = _read(serializers.UndoIn, request).items()
+    ((what, value),) = body(serializers.UndoIn, request).items()
     verbs = {"id": answers.undo, "skipped": actions.take_back_skip, "flagged": actions.take_back_flag}
-    with _refusals():
+    with refusals():
         until = verbs[what](request.user, value)
     return Response({"lease_until": until})
 
@@ -194,14 +150,14 @@ def undo(request: Request) -> Response:
     summary="Pass a task to others",
     description="You will not be shown it again.",
     request=serializers.SkipIn,
-    responses={200: serializers.DoneOut, 403: _REFUSED},
+    responses={200: serializers.DoneOut, 403: REFUSED},
     examples=[OpenApiExample("One task", value={"task": 17}, request_only=True)],
 )
 @api_view(["POST"])
 @permission_classes([MayLabel])
 def skip(request: Request) -> Response:
-    asked = _read(serializers.SkipIn, request)
-    with _refusals():
+    asked = body(serializers.SkipIn, request)
+    with refusals():
         actions.skip(request.user, asked["task"])
     return Response({"done": True})
 
@@ -212,14 +168,14 @@ def skip(request: Request) -> Response:
     description="The product's own picture is at fault (cut off, wrong, unreadable). Its candidates leave the "
     "queue and every later dataset version.",
     request=serializers.FlagIn,
-    responses={200: serializers.DoneOut, 403: _REFUSED},
+    responses={200: serializers.DoneOut, 403: REFUSED},
     examples=[OpenApiExample("With a reason", value={"task": 17, "reason": "cut off"}, request_only=True)],
 )
 @api_view(["POST"])
 @permission_classes([MayLabel])
 def flag(request: Request) -> Response:
-    asked = _read(serializers.FlagIn, request)
-    with _refusals():
+    asked = body(serializers.FlagIn, request)
+    with refusals():
         actions.flag(request.user, asked["task"], asked["reason"])
     return Response({"done": True})
 
@@ -242,7 +198,7 @@ def flag(request: Request) -> Response:
 def keys(request: Request) -> Response:
     if request.method != "GET":
         try:
-            own = desk_keys.check(_read(serializers.KeysIn, request)["keys"])
+            own = desk_keys.check(body(serializers.KeysIn, request)["keys"])
         except desk_keys.BadKeys as error:
             raise ValidationError({"keys": error.by_action}) from None
         DeskSettings.objects.update_or_create(user=request.user, defaults={"keys": own})
@@ -264,5 +220,5 @@ def me(request: Request) -> Response:
     asked = serializers.MeIn(data=request.query_params)
     asked.is_valid(raise_exception=True)
     now = timezone.now()
-    since = max(asked.validated_data.get("today_from", payload.midnight(now)), now - timedelta(days=1))
+    since = payload.since(asked.validated_data.get("today_from"), now)
     return Response(own_figures.own_figures(request.user.pk, since, now))

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework.decorators import api_view, permission_classes
-from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from annotation import pair_actions, pair_serializers, serializers
-from annotation.api import _ID, _REFUSED, MayLabel, _read, _refusals
-from annotation.models import PairSlot, Preference, Project
-from annotation.payload import address, midnight
+from annotation import pair_actions, pair_serializers, payload, serializers
+from annotation.desk_api import AN_ID, REFUSED, MayLabel, body, project_of, refusals
+from annotation.models import PairSlot, Preference
 
 
 @extend_schema(
@@ -30,30 +27,21 @@ from annotation.payload import address, midnight
 @api_view(["POST"])
 @permission_classes([MayLabel])
 def lease(request: Request) -> Response:
-    asked = _read(pair_serializers.PairLeaseIn, request)
-    project = Project.objects.filter(pk=asked["project"]).first()
-    if project is None:
-        raise NotFound("There is no such project.")
-    now = timezone.now()
+    asked = body(pair_serializers.PairLeaseIn, request)
+    project, now = project_of(asked), timezone.now()
     slots = pair_actions.lease(request.user, project, asked["count"], now, asked.get("held"))
-    since = max(asked.get("today_from", midnight(now)), now - timedelta(days=1))
+    since = payload.since(asked.get("today_from"), now)
     done = Preference.objects.filter(annotator=request.user, created_at__gte=since, is_undone=False)
     url_name = "desk-picture" if request.auth else "picture"
     return Response(
         {
             "pairs": [_pair(slot, url_name) for slot in slots],
-            "state": "ok" if slots else _why_empty(project),
+            "state": "ok" if slots else payload.why_empty(project, project.pairs),
             "left": pair_actions.count_left(request.user, project, now),
             "done_today": done.count(),
             "lease_minutes": project.lease_minutes,
         }
     )
-
-
-def _why_empty(project: Project) -> str:
-    if project.is_paused:
-        return "paused"
-    return "empty" if project.pairs.exists() else "not_ready"
 
 
 def _pair(slot: PairSlot, url_name: str) -> dict[str, Any]:
@@ -64,9 +52,9 @@ def _pair(slot: PairSlot, url_name: str) -> dict[str, Any]:
         "pair": slot.pair_id,
         "lease_until": slot.lease_until,
         "pictures": {
-            "left": address(left.image_sha256, url_name),
-            "right": address(right.image_sha256, url_name),
-            "product": address(product.image_sha256, url_name),
+            "left": payload.address(left.image_sha256, url_name),
+            "right": payload.address(right.image_sha256, url_name),
+            "product": payload.address(product.image_sha256, url_name),
         },
         "product": {"id": product.pk, "title": product.title, "description": product.description},
     }
@@ -83,12 +71,12 @@ def _pair(slot: PairSlot, url_name: str) -> dict[str, Any]:
     examples=[
         OpenApiExample(
             "The left one",
-            value={"preferences": [{"id": _ID, "pair": 17, "choice": "left", "seconds": 3.8}]},
+            value={"preferences": [{"id": AN_ID, "pair": 17, "choice": "left", "seconds": 3.8}]},
             request_only=True,
         ),
         OpenApiExample(
             "Its result",
-            value={"results": [{"id": _ID, "pair": 17, "status": "saved", "message": ""}]},
+            value={"results": [{"id": AN_ID, "pair": 17, "status": "saved", "message": ""}]},
             response_only=True,
         ),
     ],
@@ -96,7 +84,7 @@ def _pair(slot: PairSlot, url_name: str) -> dict[str, Any]:
 @api_view(["POST"])
 @permission_classes([MayLabel])
 def preferences(request: Request) -> Response:
-    given = _read(pair_serializers.PreferencesIn, request)
+    given = body(pair_serializers.PreferencesIn, request)
     outcomes = pair_actions.save_preferences(request.user, given["preferences"], project_id=given.get("project"))
     return Response(
         {
@@ -120,7 +108,7 @@ _TWO = [OpenApiExample("Two pairs", value={"pairs": [17, 18]}, request_only=True
 @api_view(["POST"])
 @permission_classes([MayLabel])
 def renew(request: Request) -> Response:
-    pairs = _read(pair_serializers.PairsIn, request)["pairs"]
+    pairs = body(pair_serializers.PairsIn, request)["pairs"]
     held = pair_actions.renew(request.user, pairs)
     return Response({"held": held, "lost": sorted(set(pairs) - set(held))})
 
@@ -135,7 +123,7 @@ def renew(request: Request) -> Response:
 @api_view(["POST"])
 @permission_classes([MayLabel])
 def release(request: Request) -> Response:
-    pairs = _read(pair_serializers.PairsIn, request)["pairs"]
+    pairs = body(pair_serializers.PairsIn, request)["pairs"]
     return Response({"released": pair_actions.release(request.user, pairs)})
 
 
@@ -144,14 +132,14 @@ def release(request: Request) -> Response:
     summary="Pass a pair to others",
     description="You will not be shown it again.",
     request=pair_serializers.PairIn,
-    responses={200: serializers.DoneOut, 403: _REFUSED},
+    responses={200: serializers.DoneOut, 403: REFUSED},
     examples=[OpenApiExample("One pair", value={"pair": 17}, request_only=True)],
 )
 @api_view(["POST"])
 @permission_classes([MayLabel])
 def skip(request: Request) -> Response:
-    asked = _read(pair_serializers.PairIn, request)
-    with _refusals():
+    asked = body(pair_serializers.PairIn, request)
+    with refusals():
         pair_actions.skip(request.user, asked["pair"])
     return Response({"done": True})
 
@@ -161,14 +149,14 @@ def skip(request: Request) -> Response:
     summary="Take a preference or a skip back",
     description="Exactly one of `id`, `skipped`. The pair is held for you again, if a place is free.",
     request=pair_serializers.PairUndoIn,
-    responses={200: serializers.HeldOut, 403: _REFUSED},
-    examples=[OpenApiExample("A preference", value={"id": _ID}, request_only=True)],
+    responses={200: serializers.HeldOut, 403: REFUSED},
+    examples=[OpenApiExample("A preference", value={"id": AN_ID}, request_only=True)],
 )
 @api_view(["POST"])
 @permission_classes([MayLabel])
 def undo(request: Request) -> Response:
-    ((what, value),) = _read(pair_serializers.PairUndoIn, request).items()
+    ((what, value),) = body(pair_serializers.PairUndoIn, request).items()
     verbs = {"id": pair_actions.undo, "skipped": pair_actions.take_back_skip}
-    with _refusals():
+    with refusals():
         until = verbs[what](request.user, value)
     return Response({"lease_until": until})

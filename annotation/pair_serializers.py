@@ -8,18 +8,12 @@ from rest_framework import serializers
 
 from annotation.actions import COUNT_AT_MOST
 from annotation.pair_actions import CHOICES, Choice
-from annotation.serializers import DAY_S, HELD_HELP, MAX_ANSWERS, MAX_HELD, MAX_LEASE, MOST, ProductOut, Strict
+from annotation.serializers import DAY_S, MAX_ANSWERS, MOST, LeaseIn, ProductOut
+from config.strict import Strict
 
 
-class PairLeaseIn(Strict):
-    project = serializers.IntegerField(min_value=1, max_value=MOST)
-    count = serializers.IntegerField(min_value=1, max_value=MAX_LEASE, default=10)
-    today_from = serializers.DateTimeField(
-        required=False, help_text="When your day began, for done_today. Default: midnight UTC."
-    )
-    held = serializers.ListField(
-        child=serializers.IntegerField(min_value=1, max_value=MOST), required=False, max_length=MAX_HELD, help_text=HELD_HELP
-    )
+class PairLeaseIn(LeaseIn):
+    """As of tasks."""
 
 
 class PairPicturesOut(serializers.Serializer):

@@ -31,13 +31,12 @@ def lease(
     """Take tasks, and say everything that the desk shows. token: the client has no session for the pictures."""
     taken = actions.take(user, project, count, now, held)
     verdicts = assist.verdicts_to_show([task.candidate_id for task in taken.tasks]) if project.assists else {}
-    since = max(today_from or midnight(now), now - timedelta(days=1))
-    [[(done,)]] = prepared.run(statements.COUNT_DONE, values={"person": user.pk, "since": since})
+    [[(done,)]] = prepared.run(statements.COUNT_DONE, values={"person": user.pk, "since": since(today_from, now)})
     return {
         "tasks": [
             {**_task(task, project, token), "verdict": verdicts.get(task.candidate_id)} for task in taken.tasks
         ],
-        "state": "ok" if taken.tasks else _why_empty(project),
+        "state": "ok" if taken.tasks else why_empty(project, project.tasks),
         "left": actions.left_to_tell(taken.left, project),
         "done_today": done,
         "lease_minutes": project.lease_minutes,
@@ -55,10 +54,16 @@ def results(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {"results": rows}
 
 
-def _why_empty(project: Project) -> str:
+def since(today_from: datetime | None, now: datetime) -> datetime:
+    """When somebody's day began, as far as a day lasts."""
+    return max(today_from or midnight(now), now - timedelta(days=1))
+
+
+def why_empty(project: Project, things: Any) -> str:
+    """things: the project's tasks, or its pairs."""
     if project.is_paused:
         return "paused"
-    return "empty" if project.tasks.exists() else "not_ready"
+    return "empty" if things.exists() else "not_ready"
 
 
 def _task(task: Leased, project: Project, token: bool) -> dict[str, Any]:

@@ -111,7 +111,7 @@ class AnswersOut(serializers.Serializer):
 
 
 class LeaseIn(Strict):
-    project = serializers.IntegerField(min_value=1)
+    project = serializers.IntegerField(min_value=1, max_value=MOST)
     count = serializers.IntegerField(min_value=1, max_value=MAX_LEASE, default=10)
     today_from = serializers.DateTimeField(
         required=False, help_text="When the annotator's day began, for done_today. Default: midnight UTC."
