@@ -1,13 +1,21 @@
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.html import format_html
+from unfold.admin import TabularInline
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from accounts.staff_admin import StaffAdmin
+from generation import edits
 from generation.actions import put_in_use
 from generation.models import (
     Candidate,
@@ -22,6 +30,8 @@ from generation.models import (
     VariableList,
 )
 from generation.planning import MOST_TICKED
+from generation.prompt_forms import PromptForm
+from generation.prompt_library import save_prompt
 
 
 def picture(sha256: str) -> str:
@@ -76,15 +86,79 @@ class ProductAdmin(StaffAdmin):
         return draw_with(self, request, "products", chosen)
 
 
+def _dress() -> dict[str, forms.Widget]:
+    return {
+        "text": UnfoldAdminTextareaWidget(attrs={"rows": 4}),
+        "negative_text": UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        "categories": UnfoldAdminCheckboxSelectMultipleWidget(),
+        "tags": UnfoldAdminTextInputWidget(),
+        "notes": UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+    }
+
+
+class PromptAdminForm(PromptForm):
+    """The page's own form, in the admin's dress; it too shows what another has changed meanwhile."""
+
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, widget in _dress().items():
+            field = self.fields[name]
+            widget.is_required, field.widget = field.required, widget
+        self.fields["categories"].choices = self.fields["categories"].choices
+        if self.instance.pk:
+            self.initial["seen"] = edits.seen(self.instance, self.SEEN)
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or {}
+        if self.instance.pk:
+            now = Prompt.objects.select_for_update().get(pk=self.instance.pk)  # the admin's page is one transaction
+            if changes := edits.changed_since(now, self.SEEN, data.get("seen", "")):
+                self.data = self.data.copy()
+                self.data["seen"] = edits.seen(now, self.SEEN)
+                told = "; ".join(f"{one.title}: “{one.was}” is “{one.now}” now" for one in changes)
+                raise forms.ValidationError(
+                    f"Somebody else has saved this while you were writing. {told}. Save once more to put yours in its place."
+                )
+        return data
+
+
+class EarlierTexts(TabularInline):
+    """What it said before."""
+
+    model = PromptText
+    extra = 0
+    verbose_name_plural = "what it said before"
+    fields = readonly_fields = ["text", "negative_text", "image_scale", "changed_by", "until"]
+    ordering = ["-pk"]
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    has_change_permission = has_delete_permission = has_add_permission
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.may("see_candidates"))
+
+
 @admin.register(Prompt)
 class PromptAdmin(StaffAdmin):
-    """Written on its page: there variables are checked and what it said before is kept."""
+    """By the checks of its page; what it said before is kept."""
 
-    see = "see_candidates"
+    see, add, change = "see_candidates", "generate", "generate"
+    form = PromptAdminForm
+    fields = [*PromptForm.SEEN, "seen", "copied_from", "words_changed_at", "created_at"]
+    readonly_fields = ["copied_from", "words_changed_at", "created_at"]
+    inlines = [EarlierTexts]
     list_display = ["id", "name", "text", "image_scale", "categories", "is_active"]
     list_filter = ["is_active"]
     search_fields = ["name", "text"]
     actions = ["draw"]
+
+    def save_model(self, request: HttpRequest, obj: Prompt, form: Any, change: bool) -> None:
+        before = Prompt.objects.select_for_update().get(pk=obj.pk) if change else None
+        save_prompt(obj, before, request.user)
 
     @admin.action(description="Draw candidates…")
     def draw(self, request: HttpRequest, chosen: QuerySet[Prompt]) -> HttpResponse | None:

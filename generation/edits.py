@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,12 @@ class Change:
     title: str
     was: str
     now: str
+
+
+def version(row: models.Model, fields: Sequence[str]) -> str:
+    """Another one once any of the fields has changed."""
+    values = json.dumps({name: getattr(row, name) for name in fields}, sort_keys=True)
+    return hashlib.sha256(values.encode()).hexdigest()[:16]
 
 
 def seen(row: models.Model, fields: Sequence[str]) -> str:

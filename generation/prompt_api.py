@@ -1,34 +1,43 @@
-"""Prompts over HTTP, to be read: what designers wrote, and how it works. They are written on the pages, where a preview helps."""
+"""Prompts over HTTP: what designers wrote and how it works; written and edited with the checks of the page."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Q
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import api_view, permission_classes
-from rest_framework.exceptions import NotFound
-from rest_framework.permissions import BasePermission
+from rest_framework.exceptions import APIException, NotFound, ValidationError
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.roles import may
 from adproof.labels import Label
 from config.strict import Strict, read
-from generation import prompt_results
-from generation.models import Prompt
+from generation import edits, prompt_library, prompt_results
+from generation.models import MAX_PROMPT_CHARS, Prompt
+from generation.prompt_forms import PromptForm
 from generation.prompt_results import Results, Said
 
 MOST = 2**63
 
 
-class MaySeePrompts(BasePermission):
-    ability = "see_candidates"
-    message = "Your role can't see prompts. Ask an operator for it."
+class MaySeeOrWrite(BasePermission):
+    message = "Your role can't do this (see or write prompts). Ask an operator for it."
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        return request.user is not None and may(request.user, self.ability)
+        # A method that this address does not know is 405 for everybody.
+        writes = request.method not in SAFE_METHODS and str(request.method).lower() in view.http_method_names
+        return request.user is not None and may(request.user, "generate" if writes else "see_candidates")
+
+
+class ChangedMeanwhile(APIException):
+    status_code = 409
+    default_code = "changed_meanwhile"
+    default_detail = "Somebody has changed this prompt since you read it: read it again, then send your change."
 
 
 class SaidOut(serializers.Serializer):
@@ -49,7 +58,9 @@ class PromptOut(serializers.Serializer):
     follows_category = serializers.BooleanField(help_text="Its category's size and negative text count too.")
     categories = serializers.ListField(child=serializers.CharField(), help_text="Empty: for products of all.")
     tags = serializers.ListField(child=serializers.CharField())
+    notes = serializers.CharField(allow_blank=True, help_text="For colleagues; no generator reads it.")
     is_active = serializers.BooleanField(help_text="Offered when drawing.")
+    version = serializers.CharField(help_text="Another one after every change.")
     candidates = serializers.IntegerField(help_text="Without those that early stop gave up.")
     people = SaidOut()
     rfnet = SaidOut(help_text="By the RFNet in use.")
@@ -58,6 +69,39 @@ class PromptOut(serializers.Serializer):
 class PromptsOut(serializers.Serializer):
     prompts = PromptOut(many=True)
     next_before = serializers.IntegerField(allow_null=True, help_text="Send it as `before` for the next page.")
+
+
+class PromptEdit(Strict):
+    """What a page of a prompt takes; it is checked by the page's own form."""
+
+    name = serializers.CharField(max_length=120, required=False)
+    text = serializers.CharField(max_length=MAX_PROMPT_CHARS, required=False, help_text="What stands around it.")
+    negative_text = serializers.CharField(max_length=MAX_PROMPT_CHARS, required=False, allow_blank=True)
+    image_scale = serializers.FloatField(min_value=0.1, max_value=0.95, required=False)
+    categories = serializers.ListField(
+        child=serializers.CharField(max_length=80),
+        required=False,
+        max_length=200,
+        help_text="Of products that are there.",
+    )
+    follows_category = serializers.BooleanField(required=False)
+    tags = serializers.ListField(
+        child=serializers.RegexField(r"^[^,]+$", max_length=40, error_messages={"invalid": "A tag has no comma."}),
+        required=False, max_length=40,
+    )  # fmt: skip
+    notes = serializers.CharField(max_length=5000, required=False, allow_blank=True)
+    is_active = serializers.BooleanField(required=False)
+
+
+class PromptIn(PromptEdit):
+    name = serializers.CharField(max_length=120)
+    text = serializers.CharField(max_length=MAX_PROMPT_CHARS, help_text="What stands around the product.")
+
+
+class PromptChange(PromptEdit):
+    version = serializers.CharField(
+        required=False, max_length=64, help_text="As you read it: where somebody has changed it since, 409 says so."
+    )
 
 
 class WhichPrompts(Strict):
@@ -76,20 +120,35 @@ def _said(said: Said) -> dict[str, Any]:
 
 
 def _out(row: Prompt, results: Results) -> dict[str, Any]:
-    own = [name for name in PromptOut().fields if name not in {"candidates", "people", "rfnet"}]
+    counted = {"version", "candidates", "people", "rfnet"}
     return {
-        **{name: getattr(row, name) for name in own},
+        **{name: getattr(row, name) for name in PromptOut().fields if name not in counted},
+        "version": edits.version(row, PromptForm.SEEN),
         "candidates": results.candidates, "people": _said(results.people), "rfnet": _said(results.judge),
     }  # fmt: skip
 
 
 @extend_schema(
-    tags=["prompts"], summary="Prompts, the newest first, with how they work", parameters=[WhichPrompts],
-    responses=PromptsOut, operation_id="prompts_list",
+    methods=["GET"], tags=["prompts"], summary="Prompts, the newest first, with how they work",
+    parameters=[WhichPrompts], responses=PromptsOut, operation_id="prompts_list",
 )  # fmt: skip
-@api_view(["GET"])
-@permission_classes([MaySeePrompts])
+@extend_schema(
+    methods=["POST"], tags=["prompts"], summary="Write a prompt", request=PromptIn, responses=PromptOut,
+    description="Checked as on its page: its variables must be known, its name is its own.",
+    examples=[
+        OpenApiExample(
+            "With a variable",
+            value={"name": "Oak, morning", "text": "{product} on an oak table, soft light", "tags": ["wood"]},
+            request_only=True,
+        )
+    ],
+    operation_id="prompts_write",
+)  # fmt: skip
+@api_view(["GET", "POST"])
+@permission_classes([MaySeeOrWrite])
 def prompts(request: Request) -> Response:
+    if request.method == "POST":
+        return _told(_written(request, read(PromptIn, request.data)))
     which = read(WhichPrompts, request.query_params.dict())
     rows = Prompt.objects.order_by("-pk")
     if "before" in which:
@@ -107,11 +166,42 @@ def prompts(request: Request) -> Response:
     return Response({"prompts": told, "next_before": found[-1].pk if more else None})
 
 
-@extend_schema(tags=["prompts"], summary="One prompt", responses=PromptOut, operation_id="prompts_one")
-@api_view(["GET"])
-@permission_classes([MaySeePrompts])
+@extend_schema(methods=["GET"], tags=["prompts"], summary="One prompt", responses=PromptOut, operation_id="prompts_one")
+@extend_schema(
+    methods=["PATCH"], tags=["prompts"], summary="Edit a prompt", request=PromptChange, responses=PromptOut,
+    description="What is named is changed, the rest stays. Candidates keep the words they were drawn with, runs at work "
+    "those they were planned with, and its page lists what it said before. With `version`, a change that somebody else "
+    "made since is not overwritten: 409.",
+    examples=[OpenApiExample("Another text", value={"text": "on a marble table", "tags": []}, request_only=True)],
+    operation_id="prompts_edit",
+)  # fmt: skip
+@api_view(["GET", "PATCH"])
+@permission_classes([MaySeeOrWrite])
 def prompt(request: Request, prompt_id: int) -> Response:
     row = Prompt.objects.filter(pk=prompt_id).first() if prompt_id < MOST else None
     if row is None:
         raise NotFound("There is no such prompt.")
+    if request.method == "PATCH":
+        row = _written(request, read(PromptChange, request.data), row.pk)
+    return _told(row)
+
+
+def _told(row: Prompt) -> Response:
     return Response(_out(row, prompt_results.by_prompt().get(row.pk, Results())))
+
+
+def _written(request: Request, asked: dict[str, Any], pk: int | None = None) -> Prompt:
+    seen = asked.pop("version", "")
+    with transaction.atomic():
+        before = Prompt.objects.select_for_update().get(pk=pk) if pk else None
+        if before is not None and seen and seen != edits.version(before, PromptForm.SEEN):
+            raise ChangedMeanwhile
+        form = PromptForm.of_values(Prompt.objects.get(pk=pk) if pk else Prompt(), asked)
+        if not form.is_valid():
+            raise ValidationError({name: [str(said) for said in found] for name, found in form.errors.items()})
+        made: Prompt = form.save(commit=False)
+        try:
+            prompt_library.save_prompt(made, before, request.user)
+        except prompt_library.CannotSave as problem:
+            raise ValidationError({"name": [str(problem)]}) from problem
+    return made

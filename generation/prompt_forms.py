@@ -1,6 +1,7 @@
 """Forms about prompts, the lists they draw from, and what is usual for a category."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
@@ -8,7 +9,7 @@ from django import forms
 from adproof import wording
 from generation.forms import categories
 from generation.models import MAX_PROMPT_CHARS, CategoryDefaults, Prompt, VariableList
-from generation.prompt_library import MAX_VALUES, CannotSave, all_lists, check_rename
+from generation.prompt_library import MAX_VALUES, NAME_IS_TAKEN, CannotSave, all_lists, check_rename
 
 SCALE = {"step": "0.01", "min": "0.1", "max": "0.95"}
 
@@ -66,7 +67,7 @@ class PromptForm(forms.ModelForm):
         }
         help_texts = {"image_scale": "Its longest side as a share of the picture, 0.1 to 0.95."}
         widgets = {"image_scale": forms.NumberInput(attrs=SCALE)}
-        error_messages = {"name": {"unique": "There is a prompt of this name already: choose another."}}
+        error_messages = {"name": {"unique": NAME_IS_TAKEN}}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -75,7 +76,8 @@ class PromptForm(forms.ModelForm):
         self.initial["tags"] = ", ".join(self.instance.tags)
         for name in ("text", "negative_text"):
             field = self.fields[name]
-            field.widget.attrs = {"rows": field.widget.attrs["rows"], "data-most": str(MAX_PROMPT_CHARS)}
+            field.widget.attrs.pop("maxlength", None)
+            field.widget.attrs["data-most"] = str(MAX_PROMPT_CHARS)
             field.error_messages["required"] = "Write what the scene shows."
             for validator in field.validators:
                 if getattr(validator, "code", "") == "max_length":
@@ -95,6 +97,12 @@ class PromptForm(forms.ModelForm):
         if long := next((tag for tag in tags if len(tag) > 40), ""):
             raise forms.ValidationError(f"“{long[:40]}…” is longer than 40 characters: separate tags by commas.")
         return tags
+
+    @classmethod
+    def of_values(cls, row: Prompt, values: Mapping[str, Any]) -> "PromptForm":
+        """The form filled in with some values by name; the others stay as they are."""
+        data = {name: getattr(row, name) for name in cls.SEEN} | dict(values)
+        return cls({**data, "tags": ", ".join(data["tags"])}, instance=row)
 
     def _with_known_variables(self, name: str) -> str:
         text: str = self.cleaned_data[name]

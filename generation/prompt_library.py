@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from adproof import wording
@@ -15,6 +15,7 @@ from generation.scenes import Words
 
 WORDS = ("text", "negative_text", "image_scale")
 MAX_VALUES = 500
+NAME_IS_TAKEN = "There is a prompt of this name already: choose another."
 PREVIEWS = 3
 
 
@@ -47,14 +48,21 @@ def all_lists() -> dict[str, list[str]]:
 
 
 def save_prompt(prompt: Prompt, before: Prompt | None, user: Any) -> None:
-    """Save; what candidates were drawn with stays readable. Call it in a transaction with the row of `before` locked."""
+    """Save; what candidates were drawn with stays readable. Call it in a transaction with the row of `before` locked.
+
+    Raises CannotSave: somebody has given its name to another in the same moment.
+    """
     if before is not None and any(getattr(before, name) != getattr(prompt, name) for name in WORDS):
         prompt.words_changed_at = timezone.now()
         if before.candidates.exists():
             PromptText.objects.create(
                 prompt=prompt, changed_by=user, **{name: getattr(before, name) for name in WORDS}
             )  # fmt: skip
-    prompt.save()
+    try:
+        with transaction.atomic():
+            prompt.save()
+    except IntegrityError as error:
+        raise CannotSave(NAME_IS_TAKEN) from error
 
 
 def copy_prompt(prompt: Prompt, suffix: Suffix | None) -> Prompt:

@@ -58,8 +58,7 @@ def prompt_edit(request: HttpRequest, pk: int | None = None) -> HttpResponse:
             before = Prompt.objects.select_for_update().get(pk=pk) if pk else None
             if before is not None:
                 changes = edits.changed_since(before, PromptForm.SEEN, request.POST.get("seen", ""))
-            if not changes:
-                prompt_library.save_prompt(form.save(commit=False), before, request.user)
+            if not changes and _saved(request, form, before):
                 messages.success(request, f"“{form.cleaned_data['name']}” is saved.")
                 return redirect("prompts")
     now = Prompt.objects.get(pk=pk) if pk else Prompt()
@@ -70,6 +69,15 @@ def prompt_edit(request: HttpRequest, pk: int | None = None) -> HttpResponse:
         "earlier": now.earlier_texts.select_related("changed_by").order_by("-pk")[:20] if pk else [],
     }  # fmt: skip
     return render(request, "generation/prompt.html", context, status=422 if form.is_bound else 200)
+
+
+def _saved(request: HttpRequest, form: PromptForm, before: Prompt | None) -> bool:
+    try:
+        prompt_library.save_prompt(form.save(commit=False), before, request.user)
+    except prompt_library.CannotSave as problem:
+        form.add_error("name", str(problem))
+        return False
+    return True
 
 
 @requires("generate")

@@ -116,6 +116,66 @@ def test_prompts_and_how_they_work_are_read_over_http(max_):
     assert max_.get("/api/v1/prompts/", {"tag": "x"}).status_code == 400 and max_.get("/api/v1/prompts/99").status_code == 404
 
 
+class TestWritingElsewhere:
+    """Over HTTP and in the admin: the checks of the page, what it said before, and nobody's change overwritten unseen."""
+
+    def send(self, client, method, path, body):
+        return getattr(client, method)(f"/api/v1/prompts/{path}", body, content_type="application/json")
+
+    def test_prompts_are_written_and_edited_over_http(self, max_, people):
+        build.product(1)
+        VariableList.objects.create(name="colour", values=["sand"])
+        asked = {"name": "Oak", "text": "{product}, {colour} wall", "tags": ["wood", "test"], "categories": ["lamps"]}
+        made = self.send(max_, "post", "", asked).json()
+        row = Prompt.objects.get(pk=made["id"])
+        assert (row.tags, row.categories, row.image_scale, row.is_active) == (["wood", "test"], ["lamps"], 0.5, True)
+        for wrong, name, sentence in (
+            ({"text": "{wall}"}, "text", "There is no variable {wall}"), ({"categories": ["cars"]}, "categories", "cars"),
+            ({"tags": ["a,b"]}, "tags", "A tag has no comma"), ({"image_scale": 2}, "image_scale", "0.95"),
+        ):  # fmt: skip
+            response = self.send(max_, "patch", row.pk, wrong)
+            assert response.status_code == 400 and sentence in str(response.json()[name]), wrong
+        assert self.send(max_, "post", "", asked).json() == {
+            "name": ["There is a prompt of this name already: choose another."]
+        }
+
+        build.candidate(2, of=build.product(2)).__class__.objects.update(prompt=row)
+        changed = self.send(max_, "patch", row.pk, {"text": "on marble", "version": max_.get(f"/api/v1/prompts/{row.pk}").json()["version"]})
+        assert changed.json()["text"] == "on marble" and changed.json()["tags"] == ["wood", "test"]
+        kept = PromptText.objects.get()
+        assert (kept.text, kept.changed_by) == (asked["text"], people["max"])
+        outdated = self.send(max_, "patch", row.pk, {"text": "on slate", "version": made["version"]})
+        assert outdated.status_code == 409 and "read it again" in outdated.json()["detail"]
+        row.refresh_from_db()
+        assert row.text == "on marble" and PromptText.objects.count() == 1
+
+    def test_the_admin_writes_by_the_same_form_and_keeps_what_it_said(self, client, people):
+        type(people["olga"]).objects.update(is_staff=True)
+        client.force_login(people["olga"])
+        url = reverse("admin:generation_prompt_add")
+        none = {"earlier_texts-TOTAL_FORMS": "0", "earlier_texts-INITIAL_FORMS": "0"}
+        asked = {"name": "Oak", "text": "on {wood}", "image_scale": "0.5", "tags": "a, b", "is_active": "on", **none}
+        refused = client.post(url, asked).content.decode()
+        assert "There is no variable {wood}" in refused and not Prompt.objects.exists()
+        client.post(url, {**asked, "text": "on oak"})
+        row = Prompt.objects.get()
+        assert (row.text, row.tags) == ("on oak", ["a", "b"])
+        build.candidate(1).__class__.objects.update(prompt=row)
+        url = reverse("admin:generation_prompt_change", args=[row.pk])
+        seen = client.get(url).context["adminform"].form.initial["seen"]
+        Prompt.objects.filter(pk=row.pk).update(text="on pine")
+        warned = client.post(url, {**asked, "text": "on teak", "seen": seen})
+        html = warned.content.decode()
+        assert "Somebody else has saved this" in html and "on pine" in html and "on teak</textarea>" in html
+        again = client.post(url, {**asked, "text": "on teak", "seen": warned.context["adminform"].form.data["seen"]})
+        row.refresh_from_db()
+        assert again.status_code == 302 and row.text == "on teak" and row.words_changed_at
+        assert PromptText.objects.get().text == "on pine" and "on pine" in client.get(url).content.decode()
+        people["rita"].__class__.objects.update(is_staff=True)
+        client.force_login(people["rita"])
+        assert client.post(url, asked).status_code == 403
+
+
 class TestLists:
     def test_values_come_one_a_line_each_once(self, max_):
         max_.post(reverse("variable_create"), {"name": "{Surface}", "values": " oak  table\n\nmarble\noak table\n"})

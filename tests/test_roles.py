@@ -163,8 +163,8 @@ run_metrics           see_runs         GET
 run_stop              see_runs         POST own=olga
 run_pause             see_runs         POST own=olga
 run_resume            see_runs         POST own=olga
-api-prompts           see_candidates   GET
-api-prompt            see_candidates   GET
+api-prompts           see_candidates   GET POST:generate
+api-prompt            see_candidates   GET PATCH:generate
 api-products          see_candidates   GET POST:edit_products
 api-product           see_candidates   GET PATCH:edit_products
 api-product-flag      edit_products    POST
@@ -254,6 +254,8 @@ def bodies(house):
         "product_unsuitable": {"reason": "cut off"},
         "api-products": {"sku": "mug-7", "title": "Mug", "picture": base64.b64encode(build.png(build.cut_out())).decode()},
         "api-product": {"category": "mugs"},
+        "api-prompts": {"name": "oak", "text": "on an oak table"},
+        "api-prompt": {"text": "on an oak table"},
         "api-product-flag": {"unsuitable": True, "reason": "cut off"},
         "api-generation-runs": {"newest": 1, "limit": 1},
         "api-generation-budget": {"images": 100},
