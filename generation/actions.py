@@ -14,10 +14,12 @@ from generation.importing import Problem, ProductFile, from_csv, from_pictures
 from generation.looks import look_of
 from generation.models import Candidate, Generator, Product
 from generation.planning import CannotStart
-from runs.actions import start_in_parts, start_run
+from runs.actions import start_in_parts
 from runs.models import Run
 
 PERCEIVED_TOGETHER = 256
+CUT_TOGETHER = 64
+MOST_CUT_ANEW = 100_000
 
 
 @dataclass
@@ -67,14 +69,28 @@ def store_products(items: Iterable[ProductFile | Problem], user: Any) -> ImportR
                 }
             )
     if waiting:
-        report.cut_out_run = start_run(
-            "cut_out",
-            {"items": waiting},
-            title=f"Cut out {len(waiting):,} product{'' if len(waiting) == 1 else 's'}",
-            user=user,
-            total=len(waiting),
-        )
+        report.cut_out_run = start_cutting(waiting, user)
     return report
+
+
+def start_cutting(items: list[dict[str, Any]], user: Any = None, **params: Any) -> Run:
+    """Have U2-Net cut these out, in parts that all free workers take: see generation/cutting.py."""
+    parts = [items[at : at + CUT_TOGETHER] for at in range(0, len(items), CUT_TOGETHER)]
+    return start_in_parts(
+        "cut_out", "cut_out_items", [{"items": part, **params} for part in parts], params={"products": len(items)},
+        title=f"Cut out {len(items):,} product{'' if len(items) == 1 else 's'}", user=user,
+        sizes=[len(part) for part in parts],
+    )  # fmt: skip
+
+
+def cut_out_again(products: QuerySet[Product], threshold: float, user: Any = None) -> Run | None:
+    """Have U2-Net cut these out anew, with another threshold perhaps; they wait for a look again. None: there are none.
+
+    Call it with products of generation.cutting.recuttable().
+    """
+    found = products.order_by("pk").values_list("pk", "sku")[:MOST_CUT_ANEW]
+    items = [{"product": pk, "where": sku} for pk, sku in found]
+    return start_cutting(items, user, threshold=threshold) if items else None
 
 
 @dataclass(frozen=True)

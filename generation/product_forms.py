@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 
+from adproof.perception.masks import THRESHOLD
 from generation.actions import picture_in_use
 from generation.cut_outs import Redo
 from generation.forms import MAX_PICTURE_BYTES, megabytes
@@ -86,16 +87,12 @@ class ProductForm(forms.ModelForm):
         return {**{name: self.cleaned_data.get(name, "") for name in names}, "size_cm": self.instance.size_cm}
 
 
-class BulkForm(forms.Form):
-    """What to do with the ticked products."""
+class Ticked(forms.Form):
+    """What is wanted of the ticked products."""
 
-    DO = [("flag", "Flag as unsuitable"), ("unflag", "Take the flag back"), ("category", "Set the category")]
     products = forms.TypedMultipleChoiceField(
         coerce=int, error_messages={"required": "Tick at least one product first."}
     )
-    do = forms.ChoiceField(choices=DO)
-    reason = forms.CharField(max_length=300, required=False)
-    new_category = forms.CharField(max_length=80, required=False)
 
     def __init__(self, data: Any = None) -> None:
         super().__init__(data)
@@ -104,14 +101,43 @@ class BulkForm(forms.Form):
         self.data.setlist("products", ticked[:MAX_AT_ONCE])
         self.fields["products"].choices = [(value, value) for value in ticked]
 
+    def sentence(self) -> str:
+        return " ".join(problem for problems in self.errors.values() for problem in problems)
+
+
+class BulkForm(Ticked):
+    DO = [("flag", "Flag as unsuitable"), ("unflag", "Take the flag back"), ("category", "Set the category")]
+    do = forms.ChoiceField(choices=DO)
+    reason = forms.CharField(max_length=300, required=False)
+    new_category = forms.CharField(max_length=80, required=False)
+
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
         if data.get("do") == "flag" and not data.get("reason"):
             self.add_error("reason", "Say what is wrong with the pictures.")
         return data
 
-    def sentence(self) -> str:
-        return " ".join(problem for problems in self.errors.values() for problem in problems)
+
+class RecutForm(Ticked):
+    what = forms.ChoiceField(choices=[("ticked", "The ticked ones"), ("all", "All that match")])
+    threshold = forms.IntegerField(
+        min_value=5,
+        max_value=95,
+        required=False,
+        error_messages={
+            "min_value": "The threshold lies between 5 and 95 percent.",
+            "max_value": "The threshold lies between 5 and 95 percent.",
+            "invalid": "The threshold is a whole number of percent.",
+        },
+    )
+
+    def __init__(self, data: Any = None) -> None:
+        super().__init__(data)
+        self.fields["products"].required = data.get("what") != "all"
+
+    def clean_threshold(self) -> int:
+        found: int | None = self.cleaned_data["threshold"]
+        return round(100 * THRESHOLD) if found is None else found
 
 
 class RedoForm(forms.Form):

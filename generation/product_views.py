@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -12,11 +12,12 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.roles import requires
 from adproof.perception.masks import SOFTNESS, THRESHOLD, MaskError
 from adproof.perception.pictures import PictureError, picture_to_png
-from generation import actions, cut_outs, edits
+from generation import actions, cut_outs, cutting, edits
 from generation.forms import UnsuitableForm, categories
 from generation.models import Product
 from generation.planning import MOST_TICKED
-from generation.product_forms import BulkForm, ProductForm, RedoForm
+from generation.product_forms import BulkForm, ProductForm, RecutForm, RedoForm
+from generation.views import matching
 
 
 @requires("edit_products")
@@ -91,6 +92,31 @@ def products_bulk(request: HttpRequest) -> HttpResponse:
             )
     messages.success(request, f"{changed:,} product{'' if changed == 1 else 's'} {said}")
     return back
+
+
+@requires("edit_products")
+@require_POST
+def products_recut(request: HttpRequest) -> HttpResponse:
+    """U2-Net cuts the ticked products out anew, or all that the list's filter finds; those that a person worked on stay."""
+    query = request.POST.get("query", "")[:500]
+    form = RecutForm(request.POST)
+    back = redirect(f"{reverse('products')}?{query}".rstrip("?"))
+    if not form.is_valid():
+        messages.error(request, form.sentence())
+        return back
+    rows = cutting.recuttable()
+    if form.cleaned_data["what"] == "all":
+        rows = rows.filter(pk__in=matching(QueryDict(query)).values("pk"))
+    else:
+        rows = rows.filter(pk__in=form.cleaned_data["products"])
+    run = actions.cut_out_again(rows, form.cleaned_data["threshold"] / 100, request.user)
+    if run is None:
+        messages.error(
+            request,
+            "None of them waits as U2-Net cut it out: accepted products, those cut by hand, and those with candidates stay.",
+        )
+        return back
+    return redirect("run", run.pk)
 
 
 @requires("generate")

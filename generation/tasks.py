@@ -74,21 +74,15 @@ def perceive(ctx: RunContext) -> dict[str, Any]:
 kind_in_parts("perceive_many", "Depth and saliency", gather=_sum_of_parts)
 
 
-@kind("cut_out", "Cut products out")
-def cut_out(ctx: RunContext) -> dict[str, Any]:
-    """Products whose picture has no alpha: U2-Net finds the object. Where it finds none, a person cuts it out by hand."""
-    from generation.cutting import cut_one
+kind_in_parts("cut_out", "Cut products out", gather=_sum_of_parts)
 
-    made = left_out = by_hand = 0
-    items = ctx.params["items"]
-    for number, item in enumerate(items, start=1):
-        ctx.stop_if_asked()
-        state = cut_one(ctx, item)
-        left_out += state == "left out"
-        by_hand += state == "by hand"
-        made += state != "left out"
-        ctx.progress(number, len(items))
-    return {"products": made, "left_out": left_out, **({"to_cut_by_hand": by_hand} if by_hand else {})}
+
+@kind("cut_out_items", "Cut products out (part)")
+def cut_out_items(ctx: RunContext) -> dict[str, Any]:
+    """Pictures without alpha: U2-Net finds the object. Where it finds none, a person cuts it out by hand."""
+    from generation.cutting import cut_items
+
+    return cut_items(ctx)
 
 
 @kind("hash_looks", "Look for alike products", queue="light")

@@ -13,6 +13,7 @@ urlpatterns = [
     path("products/<int:pk>/edit/", product_views.product_edit, name="product_edit"),
     path("products/draw/", product_views.products_draw, name="products_draw"),
     path("products/bulk/", product_views.products_bulk, name="products_bulk"),
+    path("products/cut-out-anew/", product_views.products_recut, name="products_recut"),
     path("products/cut-outs/", product_views.cut_outs_next, name="cut_outs"),
     path("products/<int:pk>/cut-out/", product_views.cut_out, name="cut_out"),
     path("products/<int:pk>/cut-out/original/", product_views.cut_out_original, name="cut_out_original"),

@@ -1,8 +1,8 @@
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import Q
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -11,7 +11,7 @@ from accounts.roles import requires
 from config.paging import newest_first
 from generation import actions
 from generation.costs import money, pace_of_generators
-from generation.figures import candidates_by_generator, categories
+from generation.figures import candidates_by_generator, categories, sources
 from generation.forms import (
     CsvForm,
     PicturesForm,
@@ -32,25 +32,27 @@ def page_or_part(request: HttpRequest, template: str, context: dict[str, Any], p
     return render(request, f"{template}#{part}" if request.htmx else template, context)
 
 
+def matching(asked: QueryDict) -> QuerySet[Product]:
+    """The products of the list's filter, as it stands in the address."""
+    rows = Product.objects.all()
+    if query := asked.get("q", "").strip()[:200]:
+        rows = rows.filter(Q(title__icontains=query) | Q(sku__icontains=query) | Q(description__icontains=query))
+    for name in ("category", "source"):
+        if value := asked.get(name, "")[:80]:
+            rows = rows.filter(**{name: value})
+    state = asked.get("state", "")
+    return {"waiting": rows.waiting, "unsuitable": rows.flagged, "drawable": rows.drawable}.get(state, rows.all)()
+
+
 @requires("see_candidates")
 @require_safe
 def products(request: HttpRequest) -> HttpResponse:
-    query, category = request.GET.get("q", "").strip()[:200], request.GET.get("category", "")[:80]
-    rows = Product.objects.all()
-    if query:
-        rows = rows.filter(Q(title__icontains=query) | Q(sku__icontains=query) | Q(description__icontains=query))
-    if category:
-        rows = rows.filter(category=category)
-    state = request.GET.get("state", "")
-    rows = {"waiting": rows.waiting, "unsuitable": rows.flagged, "drawable": rows.drawable}.get(state, rows.all)()
+    asked = request.GET
     context = {
-        "page": newest_first(request, rows, PAGE_SIZE),
-        "state": state,
-        "states": PRODUCT_STATES,
-        "q": query,
-        "category": category,
-        "categories": categories(),
-    }
+        "page": newest_first(request, matching(asked), PAGE_SIZE), "state": asked.get("state", ""), "states": PRODUCT_STATES,
+        "q": asked.get("q", "").strip()[:200], "category": asked.get("category", "")[:80], "categories": categories(),
+        "source": asked.get("source", "")[:80], "sources": sources(),
+    }  # fmt: skip
     return page_or_part(request, "generation/products.html", context)
 
 

@@ -13,9 +13,11 @@ from generation import actions, planning
 from generation.blobs import blobs
 from generation.importing import ProductFile
 from generation.models import Product
+from runs.actions import pause_run, resume_run
 from runs.models import Run
 from tests import build
 from tests.cut_out_rows import H, W, confidence, photo, waiting
+from tests.data_rows import do
 
 pytestmark = pytest.mark.django_db
 
@@ -191,14 +193,13 @@ def test_a_worker_keeps_what_is_needed_to_cut_out_anew():
     """The whole way with U2-Net itself: a mug on a light ground."""
     from PIL import Image
 
-    from tests.data_rows import do
     from tests.product_pictures import mug
 
     ground = Image.new("RGBA", (200, 200), (228, 226, 221, 255))
     ground.alpha_composite(Image.fromarray(mug()))
     picture = np.asarray(ground.convert("RGB"))
     report = actions.import_product_files([("mug.png", build.png(picture))])
-    assert do(report.cut_out_run).result == {"products": 1, "left_out": 0}
+    assert cut(report.cut_out_run).result == {"products": 1, "left_out": 0}
     product = Product.objects.get()
     assert product.is_waiting and (cut_original(product) == picture).all()
     found = masks.png_to_confidence(blobs().get(product.confidence_sha256))
@@ -207,12 +208,10 @@ def test_a_worker_keeps_what_is_needed_to_cut_out_anew():
 
 @pytest.mark.django_db(transaction=True)
 def test_where_u2net_finds_nothing_a_person_cuts_by_hand(max_):
-    from tests.data_rows import do
-
     grey = np.random.default_rng(0).integers(190, 211, (160, 200, 3), dtype=np.uint8)
     report = actions.import_product_files([("fog.png", build.png(grey))])
     run = report.cut_out_run
-    assert do(run).result == {"products": 1, "left_out": 0, "to_cut_by_hand": 1}
+    assert cut(run).result == {"products": 1, "left_out": 0, "to_cut_by_hand": 1}
     assert "cut it out there by brush" in run.import_problems.get().problem
     fog = Product.objects.get()
     assert fog.is_uncut and not fog.is_drawable and alpha_of(fog).max() == 0 and (cut_original(fog) == grey).all()
@@ -227,8 +226,88 @@ def test_where_u2net_finds_nothing_a_person_cuts_by_hand(max_):
     redo(max_, fog, base="mask", mask=png(kept), then="accept")
     assert alpha_of(fog)[40, 50] == 255 and fog.is_drawable and fog.cut_settings["by"] == "upload"
     again = actions.import_product_files([("fog.png", build.png(grey - 1))])
-    assert do(again.cut_out_run).result == {"products": 0, "left_out": 1}
+    assert cut(again.cut_out_run).result == {"products": 0, "left_out": 1}
     assert "keeps the picture it has" in again.cut_out_run.import_problems.get().problem and alpha_of(fog)[40, 50] == 255
+
+
+def cut(run):
+    """What one worker does with the run's parts, here and now."""
+    for part in run.parts.filter(state="queued").order_by("pk"):
+        assert do(part).state == "succeeded", part.error
+    run.refresh_from_db()
+    return run
+
+
+@pytest.fixture
+def net(monkeypatch):
+    """In U2-Net's place one that is sure of the same block in every picture; how many pictures it saw at once."""
+    from generation import runtime
+
+    class Net:
+        batches = []
+
+        def confidence(self, images):
+            self.batches.append(len(images))
+            return [confidence() for _ in images]
+
+    made = Net()
+    made.batches = []
+    monkeypatch.setattr(runtime, "saliency", lambda: made)
+    return made
+
+
+@pytest.mark.django_db(transaction=True)
+class TestMany:
+    def test_a_whole_import_is_cut_out_in_parts_that_pause_resume_and_give_the_same_again(self, net, monkeypatch):
+        monkeypatch.setattr(actions, "CUT_TOGETHER", 10)
+        files = [(f"jug-{n}.png", build.png(photo(n))) for n in range(22)]
+        run = actions.import_product_files(files).cut_out_run
+        first, second, third = run.parts.order_by("pk")
+        lost = blobs().path(third.params["items"][1]["sha256"])
+        lost.unlink()
+        do(first)
+        assert net.batches == [8, 2] and Product.objects.waiting().count() == 10
+        assert pause_run(run) and not second.claim("somebody")
+        resume_run(run)
+        before = set(Product.objects.values_list("sku", "image_sha256"))
+        Run.objects.filter(pk=first.pk).update(state="queued")  # as after a kill in its last line
+        assert cut(run).state == "succeeded" and (run.done, run.total) == (22, 22)
+        assert run.result == {"products": 21, "left_out": 1} and Product.objects.waiting().count() == 21
+        assert before <= set(Product.objects.values_list("sku", "image_sha256"))
+        assert "not in the store any more: upload it again" in run.import_problems.get().problem
+
+    def test_all_that_wait_are_cut_out_anew_but_not_what_a_person_worked_on_or_drew(self, net, max_):
+        plain, by_hand, accepted, drawn, other = (waiting(sku) for sku in ("plain", "hand", "accepted", "drawn", "other"))
+        Product.objects.filter(pk=by_hand.pk).update(cut_settings={"by": "hand"})
+        Product.objects.filter(pk=accepted.pk).update(is_waiting=False)
+        Product.objects.filter(pk=other.pk).update(source="elsewhere")
+        build.candidate(1, of=drawn)
+        size, kept = (alpha_of(plain) > 127).sum(), {row.pk: row.image_sha256 for row in Product.objects.all()}
+        query = {"query": "state=waiting&source=upload"}
+        assert "Cut all of these out anew" in max_.get(f"{reverse('products')}?{query['query']}").content.decode()
+        wrong = max_.post(reverse("products_recut"), {**query, "what": "all", "threshold": "99"}, follow=True)
+        assert "between 5 and 95 percent" in wrong.content.decode() and not Run.objects.exists()
+        max_.post(reverse("products_recut"), {**query, "what": "all", "threshold": "15"})
+        run = cut(Run.objects.get(kind="cut_out"))
+        assert run.result == {"products": 1, "left_out": 0}
+        plain.refresh_from_db()
+        assert (alpha_of(plain) > 127).sum() > size and plain.is_waiting and plain.cut_settings["threshold"] == 0.15
+        for row in (by_hand, accepted, drawn, other):
+            row.refresh_from_db()
+            assert row.image_sha256 == kept[row.pk], row
+
+    def test_ticked_ones_and_what_somebody_accepts_meanwhile_stays(self, net, max_):
+        jug, pot, _ = waiting("jug"), waiting("pot"), waiting("mug")
+        max_.post(reverse("products_recut"), {"what": "ticked", "products": [jug.pk, pot.pk]})
+        run = Run.objects.get(kind="cut_out")
+        assert [item["where"] for item in run.parts.get().params["items"]] == ["jug", "pot"]
+        max_.post(reverse("cut_out_accept", args=[pot.pk]), {"seen": pot.image_sha256})
+        assert cut(run).result == {"products": 1, "left_out": 1}
+        pot.refresh_from_db()
+        assert not pot.is_waiting and Product.objects.waiting().count() == 2
+        none = max_.post(reverse("products_recut"), {"what": "ticked", "products": [pot.pk]}, follow=True).content.decode()
+        assert "None of them waits as U2-Net cut it out" in none
+        assert "Tick at least one" in max_.post(reverse("products_recut"), {"what": "ticked"}, follow=True).content.decode()
 
 
 def cut_original(product):

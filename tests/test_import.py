@@ -9,7 +9,6 @@ from PIL import Image
 from generation.actions import import_product_files, import_products_csv
 from generation.importing import BadImport, ZipPictures
 from generation.models import Product
-from runs.models import Run
 from tests.build import cut_out, png
 
 pytestmark = pytest.mark.django_db
@@ -41,7 +40,7 @@ def test_importing_twice_changes_nothing():
 def test_a_picture_without_alpha_waits_to_be_cut_out():
     rgb = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     report = import_product_files([("photo.png", png(rgb))])
-    assert report.cut_out_run.kind == "cut_out" and Run.objects.count() == 1 and not Product.objects.exists()
+    assert report.cut_out_run.kind == "cut_out" and report.cut_out_run.parts.count() == 1 and not Product.objects.exists()
 
 
 @pytest.mark.parametrize(

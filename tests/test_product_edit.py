@@ -88,7 +88,7 @@ class TestEditPage:
         from runs.models import Run
 
         run = Run.objects.get(kind="cut_out")
-        assert response.url == reverse("run", args=[run.pk]) and run.params["items"][0]["sku"] == lamp.sku
+        assert response.url == reverse("run", args=[run.pk]) and run.parts.get().params["items"][0]["sku"] == lamp.sku
 
     def test_the_second_of_two_people_sees_what_the_first_changed(self, max_):
         lamp = build.product(1)

@@ -32,6 +32,7 @@ product_fit           edit_products    POST
 product_edit          edit_products    GET POST
 products_draw         generate         POST
 products_bulk         edit_products    POST
+products_recut        edit_products    POST
 cut_outs              edit_products    GET
 cut_out               edit_products    GET
 cut_out_original      edit_products    GET

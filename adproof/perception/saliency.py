@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from adproof.perception.masks import INSTEAD, MaskError, alpha_of, check_share, resized
+from adproof.perception.masks import INSTEAD, THRESHOLD, MaskError, alpha_of, check_share, resized
 from adproof.perception.pictures import Pixels
 from adproof.perception.precision import check_precision, chosen_precision
 from adproof.perception.u2netp import MEAN, STD, TorchU2NetP
@@ -210,21 +210,26 @@ def cut_out_found(image: Pixels, saliency: SaliencyNet) -> tuple[Pixels, Floats]
     return _cut_by(image, found)
 
 
-def cut_out_all(images: Sequence[Pixels], saliency: SaliencyNet) -> list[tuple[Pixels, Floats] | ValueError]:
-    """As `cut_out_found`, of any number of pictures; what it would raise of one stands in that one's place."""
+def cut_out_all(
+    images: Sequence[Pixels], saliency: SaliencyNet, threshold: float = THRESHOLD
+) -> list[tuple[Pixels, Floats] | ValueError]:
+    """As `cut_out_found`, of any number of pictures; what it would raise of one stands in that one's place.
+
+    threshold: confidence that becomes half-transparent, in (0, 1).
+    """
     cut: list[tuple[Pixels, Floats] | ValueError] = []
     for image, found in zip(images, saliency.confidence(images), strict=True):
         try:
-            cut.append(_cut_by(image, found))
+            cut.append(_cut_by(image, found, threshold))
         except ValueError as error:
             cut.append(error)
     return cut
 
 
-def _cut_by(image: Pixels, found: Floats) -> tuple[Pixels, Floats]:
+def _cut_by(image: Pixels, found: Floats, threshold: float = THRESHOLD) -> tuple[Pixels, Floats]:
     if float(found.max()) < _LEAST_CONFIDENCE:
         raise NothingFound(f"no object found: nothing in the picture stands out. {INSTEAD}", found)
-    alpha = alpha_of(found, image.shape[1], image.shape[0])
+    alpha = alpha_of(found, image.shape[1], image.shape[0], threshold=threshold)
     try:
         check_share(alpha)
     except MaskError as problem:
