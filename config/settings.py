@@ -5,6 +5,7 @@ import secrets
 from pathlib import Path
 
 from csp.constants import NONE, SELF, UNSAFE_INLINE
+from django.templatetags.static import static
 
 from config import env
 from config.database import settings_from_url
@@ -243,6 +244,7 @@ UNFOLD = {
     "SITE_TITLE": "Adproof admin",
     "SITE_HEADER": "Adproof",
     "SITE_URL": "/",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("frontend/mark.svg")}],
     "SHOW_HISTORY": True,
     "COLORS": {
         "primary": {

@@ -37,8 +37,18 @@ def test_four_pictures_a_line_between_two_zoom_and_on_to_the_annotators(page, pe
         button.click()
         seen.append(shown(card))
     assert seen == [row.image_sha256, row.product.image_sha256, row.depth_sha256, row.saliency_sha256]
-    assert page.locator("button:has-text('ticked')").is_disabled()
-    card.locator("input[type=checkbox]").check()
+    bar, said = page.locator("#send"), page.locator("[data-ticked-said]")
+    assert not bar.is_visible() and said.text_content() == ""
+    card.locator("a").focus()
+    page.keyboard.press("x")
+    assert bar.is_visible() and said.text_content() == "1 ticked. Press s to send it to annotators."
+    page.click("button:text-is('Untick all')")
+    assert not bar.is_visible() and said.text_content() == "Nothing is ticked."
+    assert page.evaluate("document.activeElement.value") == str(row.pk), "the focus is where it was"
+    page.keyboard.press("x")
+    page.keyboard.press("s")
+    assert page.evaluate("document.activeElement.id") == "send-project"
+    assert_good(page)
     page.click("button:has-text('1 ticked')")
     page.wait_for_selector("text=Done for 1.")
     assert Task.objects.get().candidate_id == row.pk and page.url.endswith("/candidates/")

@@ -12,11 +12,23 @@ function show(button) {
   for (const other of button.parentElement.children) other.setAttribute("aria-pressed", String(other === button));
 }
 
+const boxes = () => [...grid.querySelectorAll(".gallery-tick input:checked")];
+
+// The bar that sends them stands there only while something is ticked (gallery.css); whoever can't see it is told.
 function count() {
   if (!ticked) return;
-  const n = grid.querySelectorAll(".gallery-tick input:checked").length;
+  const n = boxes().length;
   ticked.textContent = n;
-  ticked.closest("button").disabled = n === 0;
+  const said = document.querySelector("[data-ticked-said]");
+  const words = n ? `${n} ticked. Press s to send ${n === 1 ? "it" : "them"} to annotators.` : "Nothing is ticked.";
+  if (n || said.textContent) said.textContent = words;
+}
+
+function untick() {
+  const all = boxes();
+  for (const box of all) box.checked = false;
+  count();
+  all.at(-1)?.focus();
 }
 
 // How many cards stand beside each other: those with the top of the first.
@@ -41,6 +53,7 @@ function key(event) {
     const button = card.querySelectorAll(".gallery-views button")[Number(event.key) - 1];
     if (button) show(button);
   } else if (card && event.key === "x") card.querySelector(".gallery-tick input")?.click();
+  else if (event.key === "s" && ticked && boxes().length) document.getElementById("send-project").focus();
   else return;
   event.preventDefault();
 }
@@ -58,5 +71,8 @@ if (grid) {
   grid.addEventListener("change", count);
   document.addEventListener("keydown", key);
   document.body.addEventListener("htmx:afterSwap", count);
+  document.querySelector("[data-untick]")?.addEventListener("click", untick);
+  // Come back to by the browser's own button, the page still has its ticks.
+  window.addEventListener("pageshow", count);
   count();
 }
