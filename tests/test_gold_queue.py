@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
+from django.core.cache import cache
 from django.db import connections
 from django.utils import timezone
 
@@ -132,6 +133,21 @@ class TestGold:
         }  # fmt: skip
         assert shapes[True] == shapes[False] and len(shapes[True]) == 1
         assert body["left"] % 10 == 0
+
+    def test_what_is_left_does_not_tell_which_task_was_gold(self, project, people, client):
+        """Handed out and skipped one by one: the count stays, until there is nothing."""
+        cache.clear()
+        fill(project, 24)
+        gold(project, 20)
+        client.force_login(people["alice"])
+        told = set()
+        while tasks := (body := self.lease_one(client, project))["tasks"]:
+            told.add(body["left"])
+            client.post("/api/v1/desk/skip", {"task": tasks[0]["task"]}, content_type="application/json")
+        assert told - {0} == {30} and (body["state"], body["left"]) == ("empty", 0)
+
+    def lease_one(self, client, project):
+        return client.post("/api/v1/desk/lease", {"project": project.pk, "count": 1}, content_type="application/json").json()
 
     def test_making_it_gold_takes_a_task_out_of_the_queue_and_keeps_its_answers(self, project, people):
         task = fill(project, 1)[0]
