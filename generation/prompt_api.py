@@ -26,12 +26,13 @@ MOST = 2**63
 
 
 class MaySeeOrWrite(BasePermission):
+    ability = "see_candidates"
     message = "Your role can't do this (see or write prompts). Ask an operator for it."
 
     def has_permission(self, request: Request, view: Any) -> bool:
         # A method that this address does not know is 405 for everybody.
         writes = request.method not in SAFE_METHODS and str(request.method).lower() in view.http_method_names
-        return request.user is not None and may(request.user, "generate" if writes else "see_candidates")
+        return request.user is not None and may(request.user, "generate" if writes else self.ability)
 
 
 class ChangedMeanwhile(APIException):
