@@ -44,6 +44,16 @@ def test_the_two_nets_give_the_same_maps_of_many_kinds_of_pictures(perceiver: Pe
         assert np.abs(one - other).mean() < 1 / 255
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_torch_without_fused_convolutions_gives_the_same_maps(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, _ = mug(200, 320)
+    (fused,) = TorchSaliency(WEIGHTS, precision).confidence([picture])
+    monkeypatch.setattr("adproof.perception.saliency.can_fuse", lambda: False)
+    (plain,) = TorchSaliency(WEIGHTS, precision).confidence([picture])
+    difference = np.abs(fused - plain)
+    assert difference.max() < 1e-3 if precision == "fp32" else difference.mean() < 0.2 / 255
+
+
 def test_depth_in_bfloat16_keeps_its_sixteen_bits_and_says_the_same() -> None:
     picture, _ = mug(256, 256)
     exact, halved = (Depth(MINI / "depth", precision=p)([picture])[0].astype(int) for p in ("fp32", "bf16"))

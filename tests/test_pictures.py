@@ -220,6 +220,8 @@ def test_depth_survives_its_png_in_all_sixteen_bits() -> None:
     depth = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     again = png_to_depth(depth_to_png(depth))
     assert again.dtype == np.uint16 and np.array_equal(again, depth)
+    for odd in (depth[:1, :1], depth[3:80, 100:107], depth[::-1, ::3]):
+        assert np.array_equal(png_to_depth(depth_to_png(odd)), odd) and depth_to_png(odd) == depth_to_png(odd.copy())
 
 
 def test_an_eight_bit_depth_map_is_spread_over_sixteen() -> None:

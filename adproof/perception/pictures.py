@@ -23,7 +23,8 @@ MAX_SIDE_PX = 16_384
 MIN_SIDE_PX = 16
 MAX_BYTES = 64_000_000
 
-_DEFAULT, _RLE = 0, 3  # zlib's strategies
+_RLE = 3  # one of zlib's strategies
+_UP = 2  # one of PNG's filters
 _WANTED = "a PNG, JPEG or WebP picture"
 _FORMATS = ("PNG", "JPEG", "WEBP")
 _ORIENTATION_TAG = 0x0112
@@ -235,8 +236,20 @@ def depth_to_png(depth: Map16) -> bytes:
     """
     if depth.dtype != np.uint16 or depth.ndim != 2:
         raise ValueError(f"a depth map is (H, W) uint16, got {depth.shape} {depth.dtype}")
-    # The smooth slopes of 16 bits do hold repetitions; level 3 takes a third of level 6's time for a twelfth more bytes.
-    return _png(depth, 3, _DEFAULT)
+    # Each byte less the one above it (PNG's filter "up"): such maps are enlarged and smooth, so what is left holds repetitions
+    # that level 2 finds. Less than half of the time of choosing a filter for each row (as Pillow does), and no larger.
+    height, width = depth.shape
+    values = depth.astype(">u2").view(np.uint8).reshape(height, 2 * width)
+    rows = np.empty((height, 1 + 2 * width), np.uint8)
+    rows[:, 0], rows[0, 1:] = _UP, values[0]
+    np.subtract(values[1:], values[:-1], out=rows[1:, 1:])
+    header = struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.data, 2)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in chunks)
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
 
 
 def png_to_depth(data: bytes) -> Map16:
@@ -279,11 +292,11 @@ def png_to_saliency(data: bytes) -> Pixels:
     return grey.astype(np.uint8)
 
 
-def _png(array: NDArray[Any], level: int = 6, way: int = _RLE) -> bytes:
+def _png(array: NDArray[Any]) -> bytes:
     file = io.BytesIO()
     # Fixed settings: the same pixels give the same bytes, which their sha256 relies on. Filtered rows of a picture hold
     # runs and noise, hardly a repetition: looking for runs alone takes a sixth of the time and makes files no larger.
-    Image.fromarray(array).save(file, "PNG", compress_level=level, compress_type=way)
+    Image.fromarray(array).save(file, "PNG", compress_level=6, compress_type=_RLE)
     return file.getvalue()
 
 

@@ -4,7 +4,6 @@ In onnxruntime from the published file, or in torch where that is faster. No gra
 `adproof.perception.u2netp.TorchU2NetP`, the same weights.
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +20,7 @@ from adproof.perception.masks import INSTEAD, THRESHOLD, MaskError, alpha_of, ch
 from adproof.perception.pictures import Pixels
 from adproof.perception.precision import check_precision, chosen_precision
 from adproof.perception.u2netp import MEAN, STD, TorchU2NetP
+from adproof.perception.u2netp_fused import FusedU2NetP, can_fuse
 
 Floats = NDArray[np.float32]
 T = TypeVar("T")
@@ -79,8 +79,10 @@ class SaliencyNet:
         """
         _check(image)
         small = np.asarray(Image.fromarray(image).resize((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS))
-        scaled = small.astype(np.float32) / max(int(small.max()), 1)
-        return np.ascontiguousarray(((scaled - _MEAN) / _STD).transpose(2, 0, 1))
+        # What each of the 256 values becomes is computed once and looked up: a quarter of the time, the same numbers.
+        scaled = np.arange(256).astype(np.float32)[:, None] / max(int(small.max()), 1)
+        becomes = ((scaled - _MEAN) / _STD).T
+        return np.stack([np.take(becomes[channel], small[..., channel]) for channel in range(3)])
 
     def run(self, prepared: Sequence[Floats]) -> list[Floats]:
         """The net's own maps, (320, 320) float32 in [0, 1] each. May be called by many threads at once."""
@@ -141,18 +143,20 @@ class TorchSaliency(SaliencyNet):
         if not Path(weights).is_file():
             raise FileNotFoundError(f"no saliency model at {weights}")
         check_precision(precision)
-        plain = TorchU2NetP(weights).network
-        network = plain.halved() if precision == "bf16" else plain
-        self._device = torch.device(device)
-        self._network: nn.Module = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = TorchU2NetP(weights).network
+        self._device, self.precision = torch.device(device), precision
         self._type = torch.bfloat16 if precision == "bf16" else torch.float32
-        # One after the other on a CPU, whose caches hold the maps of one picture but not of many.
+        self._fused: FusedU2NetP | None = None
+        if self._device.type == "cpu" and can_fuse():
+            self._fused = FusedU2NetP(network, self._type, SIDE_PX)
+            return
+        network = network.halved() if precision == "bf16" else network
+        self._network: nn.Module = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._batch = 1 if self._device.type == "cpu" else 16
-        if self._device.type == "cpu":
-            self._network = _fused(self._network, self._type)
-        self.precision = precision
 
     def run(self, prepared: Sequence[Floats]) -> list[Floats]:
+        if self._fused is not None:
+            return [self._fused(torch.from_numpy(each)[None]).numpy() for each in prepared]
         maps: list[Floats] = []
         with torch.inference_mode():
             for at in range(0, len(prepared), self._batch):
@@ -160,18 +164,6 @@ class TorchSaliency(SaliencyNet):
                 x = x.to(self._device, self._type, memory_format=torch.channels_last)
                 maps += list(self._network(x)[:, 0].float().cpu().numpy())
         return maps
-
-
-def _fused(network: nn.Module, kind: torch.dtype) -> nn.Module:
-    """The same computation with convolutions and what follows them as one: an eighth less time on a CPU."""
-    x = torch.zeros(1, 3, SIDE_PX, SIDE_PX, dtype=kind).to(memory_format=torch.channels_last)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch.jit is called old; what comes after it needs a C++ compiler in use
-        traced = torch.jit.trace(network.eval(), x, check_trace=False)  # type: ignore[no-untyped-call]
-        fused: nn.Module = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
-        for _ in range(2):  # its first calls make it
-            fused(x)
-    return fused
 
 
 def open_saliency(onnx: Path, precision: str = "auto", device: str = "cpu") -> SaliencyNet:
