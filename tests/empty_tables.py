@@ -22,7 +22,7 @@ def _tables() -> list[str]:
 
 
 @cache
-def _may_skip_triggers() -> bool:
+def may_skip_triggers() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
         return cursor.fetchone()[0]
@@ -45,7 +45,7 @@ def _wait_for_the_others() -> None:
 
 def empty_tables(test_case: object = None) -> None:
     """In place of TransactionTestCase._fixture_teardown."""
-    if not _may_skip_triggers():  # on a server that DATABASE_URL names
+    if not may_skip_triggers():  # on a server that DATABASE_URL names
         call_command("flush", verbosity=0, interactive=False, allow_cascade=True)
         return
     _wait_for_the_others()
