@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from unfold.admin import TabularInline
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminDecimalFieldWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
@@ -30,7 +31,7 @@ from generation.models import (
     VariableList,
 )
 from generation.planning import MOST_TICKED
-from generation.prompt_forms import PromptForm
+from generation.prompt_forms import SCALE, PromptForm
 from generation.prompt_library import save_prompt
 
 
@@ -90,6 +91,7 @@ def _dress() -> dict[str, forms.Widget]:
     return {
         "text": UnfoldAdminTextareaWidget(attrs={"rows": 4}),
         "negative_text": UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        "image_scale": UnfoldAdminDecimalFieldWidget(attrs=SCALE),
         "categories": UnfoldAdminCheckboxSelectMultipleWidget(),
         "tags": UnfoldAdminTextInputWidget(),
         "notes": UnfoldAdminTextareaWidget(attrs={"rows": 2}),

@@ -91,11 +91,25 @@ def panel(request: HttpRequest, pk: int) -> HttpResponse:
         "run": run, "plan": plan, "newest": newest[:NEWEST_SHOWN], "cost": cost,
         "per_minute": pace * 60 if pace else None, "left_s": _left(run, plan, cost, pace),
         "failures": failed[:FAILURES_SHOWN], "has_more_failures": len(failed) > FAILURES_SHOWN,
+        "recurrent": _recurrent(run.result),
         "may_steer": _may_steer(request, run), "form": BudgetForm(initial=_budget_now(plan)),
         "placeholders": range(max(0, min(NEWEST_SHOWN, _most(run, plan)) - len(newest))) if not run.is_finished else (),
     }  # fmt: skip
     content = render_to_string("generation/run_panel.html", context, request=request)
     return HttpResponseStopPolling(content) if run.is_finished and request.htmx else HttpResponse(content)
+
+
+def _recurrent(result: dict[str, Any]) -> dict[str, Any]:
+    """What Recurrent Generation found, once the run has ended; empty for a run of single attempts."""
+    if not result.get("draws"):
+        return {}
+    name = "availability_at_"
+    within = sorted((int(key.removeprefix(name)), share) for key, share in result.items() if key.startswith(name))
+    return {
+        "draws": result["draws"], "mean": result["mean_attempts"], "abandoned": result.get("abandoned"),
+        "saved": 100 * result.get("share_of_steps_saved", 0),
+        "within": [{"attempts": attempts, "percent": 100 * share} for attempts, share in within],
+    }  # fmt: skip
 
 
 def _most(run: Run, plan: Plan | None) -> int:

@@ -193,7 +193,9 @@ class TestBudgets:
         told = {name: run.result.get(name) for name in ("draws", "images", "available", "available_by_3", "mean_attempts")}
         assert told == {"draws": 4, "images": 7, "available": 0, "available_by_3": 0, "mean_attempts": 1.75}
 
-    def test_a_part_that_is_ended_between_two_batches_still_tells_of_its_attempts(self, tiny, products, monkeypatch):
+    def test_a_part_that_is_ended_between_two_batches_still_tells_of_its_attempts(
+        self, tiny, products, monkeypatch, client, people
+    ):
         """Of the draws it began: nobody knows whether the others would have become available."""
         import numpy as np
 
@@ -208,6 +210,9 @@ class TestBudgets:
         run = work_off(start(products, attempts=2, per_pair=3, part_size=12, budget=Budget(images=4)))
         told = {name: run.result.get(name) for name in ("draws", "images", "available_by_1", "availability_at_2")}
         assert run.state == "spent" and told == {"draws": 4, "images": 4, "available_by_1": 4, "availability_at_2": 1.0}
+        client.force_login(people["max"])
+        html = client.get(reverse("generation-panel", args=[run.pk])).content.decode()
+        assert "Available within 2 attempts</dt><dd>100 %<small>of 4 draws" in html and "Given up early" not in html
 
 
 class TestFailures:

@@ -18,7 +18,7 @@ const boxes = () => [...grid.querySelectorAll(".gallery-tick input:checked")];
 function count() {
   if (!ticked) return;
   const n = boxes().length;
-  ticked.textContent = n;
+  ticked.textContent = `Send the ${n} ticked`;
   const said = document.querySelector("[data-ticked-said]");
   const words = n ? `${n} ticked. Press s to send ${n === 1 ? "it" : "them"} to annotators.` : "Nothing is ticked.";
   if (n || said.textContent) said.textContent = words;
