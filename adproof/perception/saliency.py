@@ -134,7 +134,7 @@ class TorchSaliency(SaliencyNet):
 
     Args:
         weights: u2netp.safetensors.
-        precision: "fp32" or "bf16"; the maps of the two differ by less than a grey level in the mean.
+        precision: "fp32" or "bf16"; the maps of the two differ by about a grey level in the mean, more in cluttered scenes.
         device: where torch runs it.
     Raises: FileNotFoundError: no such file. ValueError: another precision.
     """
