@@ -165,7 +165,9 @@ class TestGold:
 
         def work(name):
             try:
-                all_of(people[name], project)
+                # Who asks while others look at the last places gets none, and comes again.
+                while Slot.objects.filter(task__is_gold=False, is_filled=False).exists():
+                    all_of(people[name], project)
             except Exception as error:  # noqa: BLE001
                 errors.append(error)
             finally:
