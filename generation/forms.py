@@ -9,7 +9,6 @@ from generation.figures import categories  # noqa: F401
 MAX_PICTURE_BYTES = 50 * 2**20
 MAX_ZIP_BYTES = 500 * 2**20
 MAX_CSV_BYTES = 50 * 2**20
-MAX_SEEDS = 50
 
 
 def megabytes(size: int) -> str:
