@@ -60,10 +60,12 @@ class Size:
     vae_minutes: float = 6.5
     decoder_minutes: float = 6.0
     unet_minutes: float = 53.0
+    further_minutes: float = 90.0
+    further_processes: int = 2
     measured_pictures: int = 120
 
 
-QUICK = Size(250, 250, 250, 16, 2, 2, 2, 2, 0.02, 0.02, 0.04, 2)
+QUICK = Size(250, 250, 250, 16, 2, 2, 2, 2, 0.02, 0.02, 0.04, 0.1, 2, 2)
 
 
 @dataclass
@@ -94,12 +96,17 @@ def steps_of(work: Path, out: Path, size: Size, seed: int) -> list[Step]:
         words = ("--scenes", str(feedback), "--minutes", str(minutes), "--seed", n)
         return Step(f"generator: {stage}", mini(stage, *words), "generator", "--resume", draft / f"{stage}.pt")
 
+    def further(*words: str) -> tuple[str, ...]:
+        begun = ("--generator", str(draft / "begun"), "--out", str(work / "generator-further"))
+        return (*python, "adproof.diffusion.train_further", *begun, *words)
+
     onnx, weights = out / "saliency" / "u2netp.onnx", out / "saliency" / "u2netp.safetensors"
     depth = ("--scenes", str(feedback), "--n-scenes", str(size.depth_scenes), "--steps", str(size.depth_steps))
     tests = ("--test-scenes", str(min(400, size.depth_scenes)), "--seed", n)
     judge = ("--work", str(work / "judge"), "--out", str(out / "judge"), "--steps", str(size.judge_steps), "--seed", n)
     rfnet = ("--work", str(work / "rfnet"), "--out", str(out / "rfnet_init"), "--steps", str(size.rfnet_steps))
     trunk = ("--trunk-steps", str(size.trunk_steps), "--seed", n)
+    longer = ("--minutes", str(size.further_minutes), "--processes", str(size.further_processes), "--seed", n)
     sample = ("--folder", str(out / "generator"), "--count", str(size.measured_pictures))
     return [
         Step("catalogue", (*python, "adproof.adworld", "check")),
@@ -130,7 +137,9 @@ def steps_of(work: Path, out: Path, size: Size, seed: int) -> list[Step]:
         Step("generator: encode", mini("encode", "--scenes", str(feedback)), "generator"),
         trained("decoder", size.decoder_minutes),
         trained("unet", size.unet_minutes),
-        Step("generator: export", mini("export", "--folder", str(out / "generator")), "generator"),
+        Step("generator: export", mini("export", "--folder", str(draft / "begun")), "generator"),
+        Step("generator: further", further("--scenes", str(feedback), *longer), "generator"),
+        Step("generator: export again", further("--export", str(out / "generator")), "generator"),
         Step("generator: measure", (*python, "adproof.diffusion.measure_mini", *sample), "generator"),
     ]
 
@@ -153,7 +162,9 @@ def train(
     steps = steps_of(work, out, size, seed)
     unknown = set(names) - {step.name for step in steps} - {step.product for step in steps}
     if unknown:
-        raise ValueError(f"no step is called {', '.join(sorted(unknown))}; there are: {', '.join(s.name for s in steps)}")
+        raise ValueError(
+            f"no step is called {', '.join(sorted(unknown))}; there are: {', '.join(s.name for s in steps)}"
+        )
     done: dict[str, Done] = {}
     for number, step in enumerate(steps, start=1):
         if names and step.name not in names and step.product not in names:
@@ -219,13 +230,17 @@ def finish(folder: Path, steps: Mapping[str, Done], seed: int) -> None:
         _write(folder / CARD_FILE, card(folder, steps, seed))
     # Not of the card, whose words may be mended.
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in (SUMS_FILE, CARD_FILE))
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n" for path in files
+    ]
     _write(folder / SUMS_FILE, "".join(lines))
 
 
 def card(folder: Path, steps: Mapping[str, Done], seed: int) -> str:
     """A card with what this very training did and measured."""
-    commands = "\n".join(f"- {name}: `{done.command}` ({done.cpu_minutes:.1f} CPU minutes)" for name, done in steps.items())
+    commands = "\n".join(
+        f"- {name}: `{done.command}` ({done.cpu_minutes:.1f} CPU minutes)" for name, done in steps.items()
+    )
     metrics = folder / "metrics.json"
     measured = metrics.read_text("utf-8") if metrics.is_file() else list(steps.values())[-1].last_line
     total = sum(done.cpu_minutes for done in steps.values())

@@ -1,4 +1,5 @@
 import json
+import sys
 from dataclasses import asdict
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from adproof.adworld.catalogue import products  # noqa: E402
-from adproof.adworld.drawn import DrawnScenes, Recipe, planes_of, truth_of, world_of  # noqa: E402
-from adproof.diffusion import train_mini  # noqa: E402
+from adproof.adworld.drawn import DrawnScenes, Recipe, Truth, planes_of, truth_of, world_of  # noqa: E402
+from adproof.adworld.words import VOCABULARY  # noqa: E402
+from adproof.diffusion import mini_nets, train_further, train_mini  # noqa: E402
 from adproof.diffusion.generator import DrawRequest, Generator  # noqa: E402
 from tests.product_pictures import mug  # noqa: E402
 
@@ -52,5 +54,46 @@ def test_every_stage_runs_goes_on_and_ends_in_a_generator(scenes, tmp_path):
     train_mini.train_decoder(out, scenes, minutes=0.02, seed=0, resume=False)
     train_mini.train_unet(out, scenes, minutes=0.04, seed=0, resume=False)
     train_mini.export(out, tmp_path / "generator")
+    generator = Generator.load({"kind": "mini", "base": str(tmp_path / "generator"), "steps": 2})
+    assert generator.generate([DrawRequest(mug(), "on a light wood table", 0)])[0].shape == (512, 512, 3)
+
+
+def test_further_training_leaves_out_what_a_whole_product_can_not_show():
+    truths = [Truth(label, "", "", "", "", cause, [], "", 0.5, 1, 1) for label, cause in _CAUSES]
+    shares = train_further.shares_of(truths)
+    by_label = [shares[[t.label == k for t in truths]].sum() for k in range(5)]
+    assert by_label == pytest.approx(train_further.LABEL_MIX)
+    causes = dict(zip([cause for _, cause in _CAUSES], shares, strict=True))
+    assert causes["truncation"] == 0 and 0 < causes["camouflage"] < causes["pattern"]
+
+
+_CAUSES = [(0, ""), (1, "float"), (2, "too_big"), (3, "camouflage"), (3, "pattern"), (4, "truncation"), (4, "base")]
+
+
+def test_an_orthogonal_update_turns_no_direction_over_and_evens_them_out():
+    matrix = torch.randn(24, 60, generator=torch.Generator().manual_seed(0))
+    for m in (matrix, matrix.T):
+        u, singular, v = torch.linalg.svd(train_further.orthogonal(m).float(), full_matrices=False)
+        assert singular.min() > 0.5 and singular.max() < 1.3
+        truth = torch.linalg.svd(m, full_matrices=False)
+        assert torch.allclose(train_further.orthogonal(m), truth.U @ truth.Vh, atol=0.25)
+
+
+def test_further_training_by_two_processes_ends_in_a_generator(scenes, tmp_path, monkeypatch):
+    out, begun = tmp_path / "further", tmp_path / "begun"
+    tokenizer = mini_nets.build_tokenizer(VOCABULARY)
+    denoiser = train_mini.Denoiser(tokenizer)
+    parts = (denoiser.unet, denoiser.controlnet, denoiser.text_encoder, tokenizer)
+    mini_nets.save_half(mini_nets.assemble(mini_nets.build_vae(), *parts), begun)
+    out.mkdir()
+    for part in range(2):  # here and not in processes of its own: starting torch is what takes the time
+        train_further.prepare_part(begun, scenes.folder, out, part, 2)
+    words = ["train_further", "--generator", str(begun), "--scenes", str(scenes.folder), "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", [*words, "--minutes", "0.03"])
+    train_further.main()
+    first = torch.load(out / "further.pt", weights_only=True)
+    assert first["step"] > 0
+    monkeypatch.setattr(sys, "argv", [*words, "--export", str(tmp_path / "generator")])
+    train_further.main()
     generator = Generator.load({"kind": "mini", "base": str(tmp_path / "generator"), "steps": 2})
     assert generator.generate([DrawRequest(mug(), "on a light wood table", 0)])[0].shape == (512, 512, 3)

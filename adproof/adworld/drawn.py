@@ -152,6 +152,7 @@ class DrawnScenes:
         names = sorted(folder.glob("chunk-*.json"))
         if not names:
             raise FileNotFoundError(f"{folder} holds no drawn scene")
+        self.folder = folder
         self._chunks = [np.load(name.with_suffix(".npy"), mmap_mode="r") for name in names]
         self.truths = [Truth(**row) for name in names for row in json.loads(name.read_text())]
         self.labels = np.array([t.label for t in self.truths], np.int64)

@@ -1,0 +1,345 @@
+"""Train the denoiser of a shipped mini generator further, on several one-thread processes.
+
+    python -m adproof.adworld.drawn data/train/scenes --scenes 20000 --seed 300
+    python -m adproof.diffusion.train_further --generator adproof/models/mini/generator --scenes data/train/scenes \
+        --out data/train/further --minutes 100 --processes 2
+    python -m adproof.diffusion.train_further --out data/train/further --generator adproof/models/mini/generator \
+        --export data/train/further/generator
+
+The autoencoder and the ControlNet's condition embedding stay as they are, so what they make of every scene is computed
+once: an update then costs about half of what it costs in `train_mini`. Each process takes its own scenes; gradients are
+averaged at every update. Hidden weight matrices learn by Muon (Jordan et al. 2024; step size after Liu et al. 2025,
+"Muon is scalable for LLM training", section 2.2), the rest by AdamW. Minutes are minutes of the clock over all parts: run
+the same command again to go on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from diffusers import StableDiffusionControlNetInpaintPipeline
+from torch import Tensor, distributed, nn
+from torch.multiprocessing.spawn import spawn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from adproof.adworld.drawn import DrawnScenes, Truth
+from adproof.adworld.words import VOCABULARY
+from adproof.diffusion import mini_nets
+from adproof.diffusion.train_mini import (
+    COOLDOWN,
+    LOG_EVERY_S,
+    PRODUCT_WEIGHT,
+    PROMPT_DROPOUT,
+    SAVE_EVERY_S,
+    Average,
+    Denoiser,
+    averaged,
+    controls_of,
+    denoising_loss,
+    to_signed,
+    tokens_of,
+)
+
+RATE = 1e-3
+MUON_MOMENTUM, WEIGHT_DECAY = 0.95, 1e-3
+AVERAGE_DECAY = 0.999
+BATCH = 48  # of each process
+# What it learns from: a little more of the defects than it is to show, because guidance favours what is common.
+LABEL_MIX = (0.52, 0.13, 0.12, 0.12, 0.11)
+# Scenes of these causes count for so much within their label. A truncation is a part painted back on a cut product,
+# and products come whole; a camouflage follows from prompt and product, which seldom fit.
+CAUSE_WEIGHT = {"truncation": 0.0, "camouflage": 0.3}
+LEARNT_BY_ADAM = ("embedding", "conv_in", "conv_out")  # inputs, outputs and embeddings, as Muon's authors advise
+
+HalfArray = npt.NDArray[np.float16]
+
+
+def load_pipeline(folder: Path) -> StableDiffusionControlNetInpaintPipeline:
+    pipeline: StableDiffusionControlNetInpaintPipeline = StableDiffusionControlNetInpaintPipeline.from_pretrained(
+        folder, torch_dtype=torch.float32, use_safetensors=True, safety_checker=None
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def denoiser_of(pipeline: StableDiffusionControlNetInpaintPipeline) -> Denoiser:
+    """The pipeline's U-Net, ControlNet and text encoder as the one module that is trained."""
+    denoiser = Denoiser(mini_nets.build_tokenizer(VOCABULARY))
+    denoiser.unet.load_state_dict(pipeline.unet.state_dict())
+    denoiser.controlnet.load_state_dict(pipeline.controlnet.state_dict())
+    denoiser.text_encoder.load_state_dict(pipeline.text_encoder.state_dict())
+    return denoiser
+
+
+# --- what is computed once -----------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def prepare_part(generator: Path, scenes_folder: Path, out: Path, part: int, parts: int) -> None:
+    """Write latents, condition features and loss weights of scenes part, part + parts, ...: N x 16, 64 and 1 x 16 x 16."""
+    torch.set_num_threads(1)
+    pipeline, scenes = load_pipeline(generator), DrawnScenes(scenes_folder)
+    embedding, vae = pipeline.controlnet.controlnet_cond_embedding.eval(), pipeline.vae.eval()
+    rows = np.arange(part, len(scenes), parts)
+    arrays: dict[str, list[HalfArray]] = {"latents": [], "condition": [], "weight": []}
+    for start in range(0, len(rows), 50):
+        planes = scenes.planes(rows[start : start + 50])
+        alpha = torch.from_numpy(planes[:, 3:4].astype(np.float32)) / 255
+        covered = F.avg_pool2d(alpha, mini_nets.CANVAS // mini_nets.LATENT_SIDE)
+        latents = vae.encode(to_signed(planes[:, 4:7])).latent_dist.mean * vae.config.scaling_factor
+        arrays["latents"].append(latents.numpy().astype(np.float16))
+        arrays["condition"].append(embedding(controls_of(planes[:, :4])).numpy().astype(np.float16))
+        arrays["weight"].append((1 - (1 - PRODUCT_WEIGHT) * covered).numpy().astype(np.float16))
+    temporary = out / f"prepared-{part}-of-{parts}.tmp.npz"
+    np.savez(temporary, allow_pickle=False, **{name: np.concatenate(chunks) for name, chunks in arrays.items()})
+    temporary.replace(out / f"prepared-{part}-of-{parts}.npz")
+
+
+def prepare(generator: Path, scenes: Path, out: Path, processes: int) -> None:
+    missing = [k for k in range(processes) if not (out / f"prepared-{k}-of-{processes}.npz").is_file()]
+    workers = [
+        multiprocessing.get_context("spawn").Process(target=prepare_part, args=(generator, scenes, out, k, processes))
+        for k in missing
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        if worker.exitcode:
+            raise RuntimeError(f"preparing the scenes ended with {worker.exitcode}; see above")
+
+
+# --- optimiser -----------------------------------------------------------------------------------------------------
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """(m,n) -> (m,n), its singular values brought near 1 by five Newton-Schulz iterations in bfloat16 (Jordan et al.)."""
+    x = matrix.bfloat16()
+    tall = x.size(0) > x.size(1)
+    x = x.T if tall else x
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    x = x.T if tall else x
+    return x.float()
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum, orthogonalised, of RMS 0.2 as AdamW's updates have; convolutions are matrices of (out, in x k x k)."""
+
+    def __init__(self, params: list[Tensor], lr: float) -> None:
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                momentum = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                momentum.lerp_(p.grad, 1 - MUON_MOMENTUM)
+                update = orthogonal(p.grad.lerp(momentum, MUON_MOMENTUM).flatten(1))
+                scale = 0.2 * max(update.shape) ** 0.5
+                p.mul_(1 - group["lr"] * WEIGHT_DECAY).add_(update.view_as(p), alpha=-group["lr"] * scale)
+
+
+def optimisers_of(denoiser: nn.Module) -> list[torch.optim.Optimizer]:
+    by_muon: list[Tensor] = []
+    by_adam: list[Tensor] = []
+    for name, p in denoiser.named_parameters():
+        adam = p.ndim < 2 or any(part in name for part in LEARNT_BY_ADAM)
+        (by_adam if adam else by_muon).append(p)
+    return [
+        Muon(by_muon, RATE),
+        torch.optim.AdamW(by_adam, lr=RATE, betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY),
+    ]
+
+
+def shares_of(truths: Sequence[Truth]) -> npt.NDArray[np.float64]:
+    """(N,) probability of each scene, so that the labels come in LABEL_MIX and their causes by CAUSE_WEIGHT."""
+    labels = np.array([truth.label for truth in truths])
+    weights = np.array([CAUSE_WEIGHT.get(truth.cause, 1.0) for truth in truths])
+    totals = np.bincount(labels, weights, minlength=len(LABEL_MIX))
+    shares = weights * np.array(LABEL_MIX)[labels] / np.maximum(totals[labels], 1e-9)  # a label may lack any scene
+    return np.asarray(shares / shares.sum())
+
+
+# --- training ------------------------------------------------------------------------------------------------------
+
+
+class Run:
+    """The training of one process; process 0 keeps the average, the log and the checkpoint."""
+
+    def __init__(self, generator: Path, scenes: Path, out: Path, minutes: float, seed: int) -> None:
+        self.out, self.total_s, self.seed = out, minutes * 60, seed
+        self.rank, self.processes = distributed.get_rank(), distributed.get_world_size()
+        self.denoiser = denoiser_of(load_pipeline(generator))
+        self.denoiser.controlnet.controlnet_cond_embedding = nn.Identity()
+        self.optimisers = optimisers_of(self.denoiser)
+        self.average = Average(self.denoiser, AVERAGE_DECAY)
+        self.step, self.before_s = 0, 0.0
+        if (out / "further.pt").is_file():
+            self._resume()
+        self.start = time.monotonic()
+        self._load_scenes(scenes)
+
+    @property
+    def spent_s(self) -> float:
+        return self.before_s + time.monotonic() - self.start
+
+    def _load_scenes(self, folder: Path) -> None:
+        parts = [np.load(self.out / f"prepared-{k}-of-{self.processes}.npz") for k in range(self.processes)]
+        scenes = DrawnScenes(folder)
+        order = np.argsort(np.concatenate([np.arange(k, len(scenes), self.processes) for k in range(self.processes)]))
+        self.arrays = {name: np.concatenate([p[name] for p in parts])[order] for name in parts[0].files}
+        tokenizer = mini_nets.build_tokenizer(VOCABULARY)
+        self.tokens = tokens_of(tokenizer, [truth.prompt for truth in scenes.truths])
+        self.empty = tokens_of(tokenizer, [""])
+        self.shares = shares_of(scenes.truths)
+
+    def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        rows = rng.choice(len(self.shares), BATCH, p=self.shares)
+        dropped = torch.from_numpy(rng.random(BATCH) < PROMPT_DROPOUT)
+        text = torch.where(dropped[:, None], self.empty, self.tokens[torch.from_numpy(rows)])
+        z, condition, weight = (
+            torch.from_numpy(self.arrays[n][rows]).float() for n in ("latents", "condition", "weight")
+        )
+        return z, text, condition, weight
+
+    def train(self) -> None:
+        rng = np.random.default_rng([self.seed, self.step, self.rank])
+        scheduler = mini_nets.build_scheduler()
+        saved = logged = time.monotonic()
+        losses: list[float] = []
+        while (left := self._left()) > 0:
+            factor = min(1.0, (self.step + 1) / 100, left / COOLDOWN)
+            for optimiser in self.optimisers:
+                optimiser.param_groups[0]["lr"] = RATE * factor
+                optimiser.zero_grad(set_to_none=True)
+            with sdpa_kernel(SDPBackend.MATH):  # the fused kernel is slower on 64 tokens
+                loss, _ = denoising_loss(self.denoiser, self.batch(rng), scheduler, rng)
+                loss.backward()  # type: ignore[no-untyped-call]
+            self._share_gradients()
+            nn.utils.clip_grad_norm_(self.denoiser.parameters(), 1.0)
+            for optimiser in self.optimisers:
+                optimiser.step()
+            self.step += 1
+            losses.append(loss.item())
+            if self.rank == 0:
+                self.average.update(self.denoiser)
+                now = time.monotonic()
+                if now - logged > LOG_EVERY_S:
+                    self._log(losses)
+                    logged, losses = now, []
+                if now - saved > SAVE_EVERY_S:
+                    self.save()
+                    saved = now
+        if self.rank == 0:
+            self.save()
+
+    def _left(self) -> float:
+        """Share of the time left, the same in every process: process 0's."""
+        left = torch.tensor([max(0.0, 1 - self.spent_s / self.total_s)])
+        distributed.broadcast(left, 0)
+        return float(left)
+
+    def _share_gradients(self) -> None:
+        grads = [p.grad for p in self.denoiser.parameters() if p.grad is not None]
+        flat = torch.cat([g.flatten() for g in grads]).div_(self.processes)
+        distributed.all_reduce(flat)
+        for grad, part in zip(grads, torch.split(flat, [g.numel() for g in grads]), strict=True):
+            grad.copy_(part.view_as(grad))
+
+    def save(self) -> None:
+        state = {
+            "model": self.denoiser.state_dict(),
+            "optimisers": [o.state_dict() for o in self.optimisers],
+            "average": self.average.state_dict(),
+            "step": self.step,
+            "spent_s": self.spent_s,
+        }
+        temporary = self.out / "further.tmp"
+        torch.save(state, temporary)
+        temporary.replace(self.out / "further.pt")
+
+    def _resume(self) -> None:
+        state = torch.load(self.out / "further.pt", weights_only=True)
+        self.denoiser.load_state_dict(state["model"])
+        for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(kept)
+        self.average.load_state_dict(state["average"])
+        self.step, self.before_s = state["step"], state["spent_s"]
+
+    def _log(self, losses: list[float]) -> None:
+        samples = self.step * BATCH * self.processes
+        line = {
+            "step": self.step,
+            "samples": samples,
+            "s": round(self.spent_s),
+            "loss": round(float(np.mean(losses)), 5),
+        }
+        with (self.out / "log.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        print(json.dumps(line), flush=True)  # noqa: T201
+
+
+def train_process(rank: int, args: argparse.Namespace) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(args.seed)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{(args.out / 'meeting').resolve()}", rank=rank, world_size=args.processes
+    )
+    Run(args.generator, args.scenes, args.out, args.minutes, args.seed).train()
+    distributed.destroy_process_group()
+
+
+def export(generator: Path, out: Path, folder: Path) -> None:
+    """Write the generator with the averaged further weights as a diffusers folder in float16."""
+    pipeline = load_pipeline(generator)
+    denoiser = denoiser_of(pipeline)
+    embedding = denoiser.controlnet.controlnet_cond_embedding
+    denoiser.controlnet.controlnet_cond_embedding = nn.Identity()
+    averaged(denoiser, torch.load(out / "further.pt", weights_only=True))
+    denoiser.controlnet.controlnet_cond_embedding = embedding
+    mini_nets.save_half(
+        mini_nets.assemble(pipeline.vae, denoiser.unet, denoiser.controlnet, denoiser.text_encoder, pipeline.tokenizer),
+        folder,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--generator", type=Path, required=True, help="diffusers folder to start from")
+    parser.add_argument("--scenes", type=Path, help="folder written by adproof.adworld.drawn")
+    parser.add_argument("--out", type=Path, required=True, help="prepared scenes, checkpoint and log")
+    parser.add_argument("--minutes", type=float, default=100.0, help="of the clock, over all resumed parts")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--export", type=Path, help="write the generator here, and do nothing else")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.export:
+        export(args.generator, args.out, args.export)
+        return
+    if args.scenes is None:
+        parser.error("--scenes is needed to train")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    prepare(args.generator, args.scenes, args.out, args.processes)
+    (args.out / "meeting").unlink(missing_ok=True)
+    spawn(train_process, (args,), args.processes)  # type: ignore[no-untyped-call]
+
+
+if __name__ == "__main__":
+    main()
