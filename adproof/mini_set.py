@@ -60,12 +60,13 @@ class Size:
     vae_minutes: float = 6.5
     decoder_minutes: float = 6.0
     unet_minutes: float = 53.0
-    further_minutes: float = 90.0
+    simple_scenes: int = 24_000
+    further_minutes: float = 66.0
     further_processes: int = 2
     measured_pictures: int = 120
 
 
-QUICK = Size(250, 250, 250, 16, 2, 2, 2, 2, 0.02, 0.02, 0.04, 0.1, 2, 2)
+QUICK = Size(250, 250, 250, 16, 2, 2, 2, 2, 0.02, 0.02, 0.04, 250, 0.1, 2, 2)
 
 
 @dataclass
@@ -83,7 +84,7 @@ def steps_of(work: Path, out: Path, size: Size, seed: int) -> list[Step]:
     """All commands in their order; scenes and checkpoints in `work`, the parts in `out`."""
     python, world = (sys.executable, "-m"), "adproof.adworld.drawn"
     feedback, judged, measured = work / "scenes-feedback", work / "scenes-judge", work / "scenes-measured"
-    theirs, draft, n = work / "scenes-judge-measured", work / "generator", str(seed)
+    simple, theirs, draft, n = work / "scenes-simple", work / "scenes-judge-measured", work / "generator", str(seed)
 
     def scenes(folder: Path, kind: str, first: int, count: int, *more: str) -> tuple[str, ...]:
         words = ("--kind", kind, "--seed", str(first + seed), "--scenes", str(count))
@@ -111,6 +112,7 @@ def steps_of(work: Path, out: Path, size: Size, seed: int) -> list[Step]:
     return [
         Step("catalogue", (*python, "adproof.adworld", "check")),
         Step("scenes", scenes(feedback, "feedback", 100, size.scenes)),
+        Step("scenes of the generator", scenes(simple, "feedback", 400, size.simple_scenes, "--simple")),
         Step("scenes of the judge", scenes(judged, "judge", 7000, size.judge_scenes)),
         Step("scenes to measure on", scenes(measured, "feedback", 9000, size.measured_scenes, "--natural-mix")),
         Step("the judge's to measure on", scenes(theirs, "judge", 9500, size.measured_scenes, "--natural-mix")),
@@ -138,7 +140,7 @@ def steps_of(work: Path, out: Path, size: Size, seed: int) -> list[Step]:
         trained("decoder", size.decoder_minutes),
         trained("unet", size.unet_minutes),
         Step("generator: export", mini("export", "--folder", str(draft / "begun")), "generator"),
-        Step("generator: further", further("--scenes", str(feedback), *longer), "generator"),
+        Step("generator: further", further("--scenes", str(simple), *longer), "generator"),
         Step("generator: export again", further("--export", str(out / "generator")), "generator"),
         Step("generator: measure", (*python, "adproof.diffusion.measure_mini", *sample), "generator"),
     ]

@@ -8,10 +8,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from adproof.adworld.catalogue import products  # noqa: E402
-from adproof.adworld.drawn import DrawnScenes, Recipe, Truth, planes_of, truth_of, world_of  # noqa: E402
+from adproof.adworld.drawn import SIMPLE_MIX, DrawnScenes, Recipe, planes_of, truth_of, world_of  # noqa: E402
 from adproof.adworld.words import VOCABULARY  # noqa: E402
 from adproof.diffusion import mini_nets, train_further, train_mini  # noqa: E402
 from adproof.diffusion.generator import DrawRequest, Generator  # noqa: E402
+from adproof.labels import Label  # noqa: E402
 from tests.product_pictures import mug  # noqa: E402
 
 
@@ -58,16 +59,14 @@ def test_every_stage_runs_goes_on_and_ends_in_a_generator(scenes, tmp_path):
     assert generator.generate([DrawRequest(mug(), "on a light wood table", 0)])[0].shape == (512, 512, 3)
 
 
-def test_further_training_leaves_out_what_a_whole_product_can_not_show():
-    truths = [Truth(label, "", "", "", "", cause, [], "", 0.5, 1, 1) for label, cause in _CAUSES]
-    shares = train_further.shares_of(truths)
-    by_label = [shares[[t.label == k for t in truths]].sum() for k in range(5)]
-    assert by_label == pytest.approx(train_further.LABEL_MIX)
-    causes = dict(zip([cause for _, cause in _CAUSES], shares, strict=True))
-    assert causes["truncation"] == 0 and 0 < causes["camouflage"] < causes["pattern"]
-
-
-_CAUSES = [(0, ""), (1, "float"), (2, "too_big"), (3, "camouflage"), (3, "pattern"), (4, "truncation"), (4, "base")]
+def test_simple_scenes_hold_only_what_a_generator_can_do_to_a_whole_product_of_regular_size():
+    world, rng = world_of(Recipe("feedback", 0, SIMPLE_MIX, simple=True)), np.random.default_rng(1)
+    drawn = [world.draw(rng, Label(4)) for _ in range(10)] + [world.draw(rng) for _ in range(20)]
+    assert not any(s.attributes["defect"] == "truncation" for s in drawn)
+    assert all(s.attributes["edition"] == "regular" for s in drawn)
+    assert all(s.attributes["drawn_edition"] == "regular" for s in drawn if s.label != Label.SIZE_MISMATCH)
+    beside = [s for s in drawn if s.attributes["references"]]
+    assert len(beside) > 10
 
 
 def test_an_orthogonal_update_turns_no_direction_over_and_evens_them_out():

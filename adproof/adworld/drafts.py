@@ -131,12 +131,16 @@ def _is_visible(reference: CatalogueProduct, px_per_cm: float, size: int) -> boo
 
 
 def choose_editions(
-    rng: np.random.Generator, draft: Draft, references: Sequence[CatalogueProduct], size: int
+    rng: np.random.Generator,
+    draft: Draft,
+    references: Sequence[CatalogueProduct],
+    size: int,
+    regular_only: bool = False,
 ) -> tuple[str, str] | None:
     """(edition of the caption, edition whose size is drawn); None if a size mismatch could not be told.
 
     A pair of editions is drawn first and then one of it for the caption, for every label alike: so neither
-    the caption nor the picture alone tells a size mismatch.
+    the caption nor the picture alone tells a size mismatch. regular_only: the caption is of the regular one.
     """
     pairs = [
         ("regular", other)
@@ -147,5 +151,5 @@ def choose_editions(
     if not pairs:
         return None if wrong else ("regular", "regular")
     pair = pairs[int(rng.integers(len(pairs)))]
-    told = int(rng.integers(2))
+    told = 0 if regular_only else int(rng.integers(2))
     return pair[told], pair[1 - told if wrong else told]

@@ -72,12 +72,18 @@ CAUSES: dict[Label, dict[str, float]] = {
     Label.SHAPE_HALLUCINATION: {"truncation": 0.55}
     | dict(zip(EXTENSIONS, (0.12, 0.09, 0.08, 0.08, 0.08), strict=True)),
 }
+# What a generator can do wrong with a whole product: it can't paint back what was cut off, and like colours follow from
+# the prompt more than from chance.
+GENERATED_CAUSES: dict[Label, dict[str, float]] = CAUSES | {
+    Label.INDISTINCTIVENESS: {"camouflage": 0.16} | dict.fromkeys(CLUTTER, 0.28),
+    Label.SHAPE_HALLUCINATION: dict.fromkeys(EXTENSIONS, 1 / len(EXTENSIONS)),
+}
 _WALL_SHARES = (0.09, 0.1, 0.1, 0.11, 0.11, 0.1, 0.09, 0.14, 0.16)
 _OUTDOOR = ("green grass", "sand")
 
 
-def choose_cause(rng: np.random.Generator, label: Label) -> str:
-    causes = CAUSES[label]
+def choose_cause(rng: np.random.Generator, label: Label, generated: bool = False) -> str:
+    causes = (GENERATED_CAUSES if generated else CAUSES)[label]
     return str(rng.choice(list(causes), p=list(causes.values())))
 
 

@@ -15,6 +15,8 @@ from adproof.adworld.staging import Canvas
 from adproof.labels import Label
 
 Box = tuple[int, int, int, int]
+CELL = 8  # px of a 128 px canvas: what one latent of the mini generator sees
+SIZE_STEP = 1.2  # ratio of one size to the next, well within the tolerance of a true size
 
 
 def set_references(
@@ -26,11 +28,12 @@ def set_references(
     sprites: SpriteStore,
     light_x: float,
     ellipse_shadows: bool,
+    on_grid: bool = False,
 ) -> bool:
     """Stand up to two references on the surface, in the scale of the drawn edition, and note them in the
     draft.
 
-    False if a size mismatch got none: the scene is no use.
+    on_grid: in few sizes, never mirrored, on a grid of latent cells. False if a size mismatch got none: the scene is no use.
     """
     wrong = draft.label is Label.SIZE_MISMATCH
     count = int(rng.choice([1, 2], p=[0.68, 0.32])) if wrong else int(rng.choice(3, p=[0.1, 0.61, 0.29]))
@@ -41,12 +44,13 @@ def set_references(
             break
         near_miss = bool(rng.random() < 0.2)
         factor = _scale_factor(rng, draft, near_miss)
-        sprite = _drawn_size(rng, sprites, draft, candidates[k], factor)
+        sprite = _drawn_size(rng, sprites, draft, candidates[k], factor, on_grid)
         x0, y0, x1, y1 = sprite.box
         if max(y1 - y0, (x1 - x0) / 2) < SMALLEST_REFERENCE * canvas.size:
             continue
         at = _find_place(rng, canvas, draft, layout, sprite, sides[len(draft.references)])
         if at is not None:
+            at = _on_grid(at, canvas.size) if on_grid else at
             _shade(rng, canvas, sprite, at, light_x, ellipse_shadows)
             staging.paste(canvas, sprite, at, canvas.depth_at(at[1] + sprite.base - sprite.contact[3]))
             box = (at[0] + x0, at[1] + y0, at[0] + x1, at[1] + y1)
@@ -66,15 +70,28 @@ def _scale_factor(rng: np.random.Generator, draft: Draft, near_miss: bool) -> fl
 
 
 def _drawn_size(
-    rng: np.random.Generator, sprites: SpriteStore, draft: Draft, reference: CatalogueProduct, factor: float
+    rng: np.random.Generator,
+    sprites: SpriteStore,
+    draft: Draft,
+    reference: CatalogueProduct,
+    factor: float,
+    on_grid: bool,
 ) -> Sprite:
     px_per_cm = draft.whole.px_per_cm / words.EDITIONS[draft.drawn_edition] * factor
     picture = sprites.picture(reference)
+    longest = max(picture.alpha.shape) * px_per_cm / picture.px_per_cm
+    if on_grid:
+        step = round(np.log(longest) / np.log(SIZE_STEP))
+        return sprites.sprite(reference, 2 * round(float(SIZE_STEP**step) / 2))
     # Even sizes only, so that the store stays small.
-    sprite = sprites.sprite(
-        reference, 2 * round(max(picture.alpha.shape) * px_per_cm / picture.px_per_cm / 2)
-    )
+    sprite = sprites.sprite(reference, 2 * round(longest / 2))
     return sprite.mirrored() if rng.random() < 0.5 else sprite
+
+
+def _on_grid(at: tuple[int, int], size: int) -> tuple[int, int]:
+    """The nearest place whose column and row are multiples of a generator's latent cell, and of half of one."""
+    x, y = CELL * size / 128, CELL * size / 256
+    return round(round(at[0] / x) * x), round(round(at[1] / y) * y)
 
 
 def _find_place(
@@ -110,9 +127,7 @@ def _find_place(
     return None if over_left or over_right else (round(left - x0), round(row - sprite.base))
 
 
-def _ground_row(
-    rng: np.random.Generator, canvas: Canvas, layout: Layout, foot: float, base_row: float
-) -> float | None:
+def _ground_row(rng: np.random.Generator, canvas: Canvas, layout: Layout, foot: float, base_row: float) -> float | None:
     """A row for the base of a thing with this footprint, rather behind the product than far before it."""
     unit = canvas.unit
     lowest = canvas.size - 1.5 * unit

@@ -73,8 +73,9 @@ class World:
 
     catalogue: products and references, of one yaw or of several. size: side of the pictures in px.
     label_mix: shares of the five labels. skus: only these products (None: all). image_scale: the product's
-    longest side as a share of the canvas. Raises ValueError if the catalogue holds no such product or no
-    reference, or the shares are none.
+    longest side as a share of the canvas. simple: what a small generator learns fastest: captions of regular
+    editions, references seen from one side, in few sizes, on a coarse grid, and only such defects as a generator can
+    make. Raises ValueError if the catalogue holds no such product or no reference, or the shares are none.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class World:
         label_mix: Sequence[float] = (0.56, 0.12, 0.12, 0.10, 0.10),
         skus: Iterable[str] | None = None,
         image_scale: tuple[float, float] = (0.42, 0.58),
+        simple: bool = False,
     ) -> None:
         wanted = None if skus is None else set(skus)
         self.products: dict[str, list[CatalogueProduct]] = {}
@@ -101,6 +103,7 @@ class World:
         self.style = STYLES[kind]
         self.label_mix = tuple(label_mix)
         self.image_scale = image_scale
+        self.simple = simple
         self.sprites = SpriteStore(size)
         self._skus = sorted(self.products)
         textures = np.random.default_rng(self.style.texture_seed)
@@ -113,7 +116,7 @@ class World:
         """
         wanted = Label(int(rng.choice(N_LABELS, p=self.label_mix))) if label is None else Label(label)
         # Label and cause are drawn once, and only the scene again: else the rare ones would come too seldom.
-        cause = looks.choose_cause(rng, wanted)
+        cause = looks.choose_cause(rng, wanted, self.simple)
         product = self._any_product(rng)
         for attempt in range(_TRIES):
             if attempt and attempt % _TRIES_PER_PRODUCT == 0:
@@ -143,7 +146,7 @@ class World:
         draft = place(rng, self.sprites, self.image_scale, product, label, cause)
         if draft is None:
             return None
-        editions = choose_editions(rng, draft, self.references, self.size)
+        editions = choose_editions(rng, draft, self.references, self.size, self.simple)
         if editions is None:
             return None
         draft.edition, draft.drawn_edition = editions
@@ -178,6 +181,7 @@ class World:
             self.sprites,
             setting.light_x,
             self.style.ellipse_shadows,
+            self.simple,
         ):
             return None
         if layout.podium is not None:

@@ -1,8 +1,8 @@
 """Train the denoiser of a shipped mini generator further, on several one-thread processes.
 
-    python -m adproof.adworld.drawn data/train/scenes --scenes 20000 --seed 300
+    python -m adproof.adworld.drawn data/train/scenes --simple --scenes 24000 --seed 400
     python -m adproof.diffusion.train_further --generator adproof/models/mini/generator --scenes data/train/scenes \
-        --out data/train/further --minutes 100 --processes 2
+        --out data/train/further --minutes 66 --processes 2
     python -m adproof.diffusion.train_further --out data/train/further --generator adproof/models/mini/generator \
         --export data/train/further/generator
 
@@ -20,7 +20,6 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from torch.multiprocessing.spawn import spawn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from adproof.adworld.drawn import DrawnScenes, Truth
+from adproof.adworld.drawn import DrawnScenes
 from adproof.adworld.words import VOCABULARY
 from adproof.diffusion import mini_nets
 from adproof.diffusion.train_mini import (
@@ -57,9 +56,6 @@ AVERAGE_DECAY = 0.999
 BATCH = 48  # of each process
 # What it learns from: a little more of the defects than it is to show, because guidance favours what is common.
 LABEL_MIX = (0.52, 0.13, 0.12, 0.12, 0.11)
-# Scenes of these causes count for so much within their label. A truncation is a part painted back on a cut product,
-# and products come whole; a camouflage follows from prompt and product, which seldom fit.
-CAUSE_WEIGHT = {"truncation": 0.0, "camouflage": 0.3}
 LEARNT_BY_ADAM = ("embedding", "conv_in", "conv_out")  # inputs, outputs and embeddings, as Muon's authors advise
 
 HalfArray = npt.NDArray[np.float16]
@@ -125,7 +121,7 @@ def prepare(generator: Path, scenes: Path, out: Path, processes: int) -> None:
 
 def orthogonal(matrix: Tensor) -> Tensor:
     """(m,n) -> (m,n), its singular values brought near 1 by five Newton-Schulz iterations in bfloat16 (Jordan et al.)."""
-    x = matrix.bfloat16()
+    x: Tensor = matrix.bfloat16()
     tall = x.size(0) > x.size(1)
     x = x.T if tall else x
     x = x / (x.norm() + 1e-7)
@@ -133,7 +129,8 @@ def orthogonal(matrix: Tensor) -> Tensor:
         a = x @ x.T
         x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
     x = x.T if tall else x
-    return x.float()
+    orthogonal_: Tensor = x.float()
+    return orthogonal_
 
 
 class Muon(torch.optim.Optimizer):
@@ -167,12 +164,10 @@ def optimisers_of(denoiser: nn.Module) -> list[torch.optim.Optimizer]:
     ]
 
 
-def shares_of(truths: Sequence[Truth]) -> npt.NDArray[np.float64]:
-    """(N,) probability of each scene, so that the labels come in LABEL_MIX and their causes by CAUSE_WEIGHT."""
-    labels = np.array([truth.label for truth in truths])
-    weights = np.array([CAUSE_WEIGHT.get(truth.cause, 1.0) for truth in truths])
-    totals = np.bincount(labels, weights, minlength=len(LABEL_MIX))
-    shares = weights * np.array(LABEL_MIX)[labels] / np.maximum(totals[labels], 1e-9)  # a label may lack any scene
+def shares_of(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """(N,) probability of each scene, so that the labels come in LABEL_MIX."""
+    totals = np.bincount(labels, minlength=len(LABEL_MIX))
+    shares = np.array(LABEL_MIX)[labels] / totals[labels]
     return np.asarray(shares / shares.sum())
 
 
@@ -207,7 +202,7 @@ class Run:
         tokenizer = mini_nets.build_tokenizer(VOCABULARY)
         self.tokens = tokens_of(tokenizer, [truth.prompt for truth in scenes.truths])
         self.empty = tokens_of(tokenizer, [""])
-        self.shares = shares_of(scenes.truths)
+        self.shares = shares_of(scenes.labels)
 
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         rows = rng.choice(len(self.shares), BATCH, p=self.shares)
