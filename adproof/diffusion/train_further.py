@@ -20,6 +20,7 @@ import json
 import multiprocessing
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,10 @@ from torch.multiprocessing.spawn import spawn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from adproof.adworld.drawn import DrawnScenes
+from adproof.adworld.drawn import DrawnScenes, Truth
 from adproof.adworld.words import VOCABULARY
 from adproof.diffusion import mini_nets
 from adproof.diffusion.train_mini import (
-    COOLDOWN,
     LOG_EVERY_S,
     PRODUCT_WEIGHT,
     PROMPT_DROPOUT,
@@ -45,19 +45,24 @@ from adproof.diffusion.train_mini import (
     Denoiser,
     averaged,
     controls_of,
-    denoising_loss,
+    timesteps,
     to_signed,
     tokens_of,
 )
 
 RATE = 1e-3
+STEADY = 0.2  # share of the time before the learning rate begins to fall
 MUON_MOMENTUM, WEIGHT_DECAY = 0.95, 1e-3
 AVERAGE_DECAY = 0.999
 BATCH = 48  # of each process
 # What it learns from: a little more of the defects than it is to show, because guidance favours what is common.
 LABEL_MIX = (0.52, 0.13, 0.12, 0.12, 0.11)
+# Things beside the product and parts grown on it are a twentieth of the picture. They count for more while a noisy
+# latent still shows where they are; at higher noise that would teach the net to see them everywhere.
+DETAIL_WEIGHT, DETAIL_BELOW = 4.0, 700  # the latter a timestep
 LEARNT_BY_ADAM = ("embedding", "conv_in", "conv_out")  # inputs, outputs and embeddings, as Muon's authors advise
 
+CELL = mini_nets.CANVAS // mini_nets.LATENT_SIDE  # px that one latent sees
 HalfArray = npt.NDArray[np.float16]
 
 
@@ -83,23 +88,38 @@ def denoiser_of(pipeline: StableDiffusionControlNetInpaintPipeline) -> Denoiser:
 
 @torch.no_grad()
 def prepare_part(generator: Path, scenes_folder: Path, out: Path, part: int, parts: int) -> None:
-    """Write latents, condition features and loss weights of scenes part, part + parts, ...: N x 16, 64 and 1 x 16 x 16."""
+    """Write latents, condition features, loss weights and details of scenes part, part + parts, ...
+
+    Arrays of N x 16, 64, 1 and 1 x 16 x 16, float16.
+    """
     torch.set_num_threads(1)
     pipeline, scenes = load_pipeline(generator), DrawnScenes(scenes_folder)
     embedding, vae = pipeline.controlnet.controlnet_cond_embedding.eval(), pipeline.vae.eval()
     rows = np.arange(part, len(scenes), parts)
-    arrays: dict[str, list[HalfArray]] = {"latents": [], "condition": [], "weight": []}
+    arrays: dict[str, list[HalfArray]] = {"latents": [], "condition": [], "weight": [], "detail": []}
     for start in range(0, len(rows), 50):
         planes = scenes.planes(rows[start : start + 50])
         alpha = torch.from_numpy(planes[:, 3:4].astype(np.float32)) / 255
-        covered = F.avg_pool2d(alpha, mini_nets.CANVAS // mini_nets.LATENT_SIDE)
+        covered = F.avg_pool2d(alpha, CELL)
         latents = vae.encode(to_signed(planes[:, 4:7])).latent_dist.mean * vae.config.scaling_factor
         arrays["latents"].append(latents.numpy().astype(np.float16))
         arrays["condition"].append(embedding(controls_of(planes[:, :4])).numpy().astype(np.float16))
         arrays["weight"].append((1 - (1 - PRODUCT_WEIGHT) * covered).numpy().astype(np.float16))
+        truths = [scenes.truths[row] for row in rows[start : start + 50]]
+        arrays["detail"].append(details_of(planes, truths).astype(np.float16))
     temporary = out / f"prepared-{part}-of-{parts}.tmp.npz"
     np.savez(temporary, allow_pickle=False, **{name: np.concatenate(chunks) for name, chunks in arrays.items()})
     temporary.replace(out / f"prepared-{part}-of-{parts}.npz")
+
+
+def details_of(planes: npt.NDArray[np.uint8], truths: Sequence[Truth]) -> npt.NDArray[np.float32]:
+    """(N,1,16,16): how much of each latent cell is a thing beside the product, or a part that it does not have."""
+    grown = (planes[:, 8] > planes[:, 3]).astype(np.float32)  # salient, and not in the cut-out
+    for plane, truth in zip(grown, truths, strict=True):
+        for _, _, (x0, y0, x1, y1) in truth.references:
+            plane[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] = 1
+    found: npt.NDArray[np.float32] = F.avg_pool2d(torch.from_numpy(grown[:, None]), CELL).numpy()
+    return found
 
 
 def prepare(generator: Path, scenes: Path, out: Path, processes: int) -> None:
@@ -204,14 +224,22 @@ class Run:
         self.empty = tokens_of(tokenizer, [""])
         self.shares = shares_of(scenes.labels)
 
-    def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def loss(self, rng: np.random.Generator, scheduler: Any) -> Tensor:
         rows = rng.choice(len(self.shares), BATCH, p=self.shares)
         dropped = torch.from_numpy(rng.random(BATCH) < PROMPT_DROPOUT)
         text = torch.where(dropped[:, None], self.empty, self.tokens[torch.from_numpy(rows)])
-        z, condition, weight = (
-            torch.from_numpy(self.arrays[n][rows]).float() for n in ("latents", "condition", "weight")
+        z0, condition, weight, detail = (
+            torch.from_numpy(self.arrays[name][rows]).float() for name in ("latents", "condition", "weight", "detail")
         )
-        return z, text, condition, weight
+        t = timesteps(BATCH, rng)
+        noise = torch.from_numpy(rng.standard_normal(z0.shape, np.float32))
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):  # the fused kernel is slower here
+            v = self.denoiser(scheduler.add_noise(z0, noise, t), t, text, condition)
+        seen = (t < DETAIL_BELOW).float()[:, None, None, None]
+        weight = weight * (1 + (DETAIL_WEIGHT - 1) * detail * seen)
+        wanted: Tensor = scheduler.get_velocity(z0, noise, t)
+        loss: Tensor = (weight * (v.float() - wanted) ** 2).mean()
+        return loss
 
     def train(self) -> None:
         rng = np.random.default_rng([self.seed, self.step, self.rank])
@@ -219,13 +247,12 @@ class Run:
         saved = logged = time.monotonic()
         losses: list[float] = []
         while (left := self._left()) > 0:
-            factor = min(1.0, (self.step + 1) / 100, left / COOLDOWN)
+            factor = min(1.0, (self.step + 1) / 100, left / (1 - STEADY))
             for optimiser in self.optimisers:
                 optimiser.param_groups[0]["lr"] = RATE * factor
                 optimiser.zero_grad(set_to_none=True)
-            with sdpa_kernel(SDPBackend.MATH):  # the fused kernel is slower on 64 tokens
-                loss, _ = denoising_loss(self.denoiser, self.batch(rng), scheduler, rng)
-                loss.backward()  # type: ignore[no-untyped-call]
+            loss = self.loss(rng, scheduler)
+            loss.backward()  # type: ignore[no-untyped-call]
             self._share_gradients()
             nn.utils.clip_grad_norm_(self.denoiser.parameters(), 1.0)
             for optimiser in self.optimisers:
