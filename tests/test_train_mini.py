@@ -78,6 +78,14 @@ def test_an_orthogonal_update_turns_no_direction_over_and_evens_them_out():
         assert torch.allclose(train_further.orthogonal(m), truth.U @ truth.Vh, atol=0.25)
 
 
+def test_scenes_that_were_prepared_for_further_training_come_in_their_order_and_others_are_refused(tmp_path):
+    for part in range(2):
+        np.savez(tmp_path / f"prepared-{part}-of-2.npz", weight=np.arange(part, 5, 2))
+    assert list(train_further.load_prepared(tmp_path, 2, 5)["weight"]) == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="remove its prepared"):
+        train_further.load_prepared(tmp_path, 2, 7)
+
+
 def test_further_training_by_two_processes_ends_in_a_generator(scenes, tmp_path, monkeypatch):
     out, begun = tmp_path / "further", tmp_path / "begun"
     tokenizer = mini_nets.build_tokenizer(VOCABULARY)

@@ -136,6 +136,16 @@ def prepare(generator: Path, scenes: Path, out: Path, processes: int) -> None:
             raise RuntimeError(f"preparing the scenes ended with {worker.exitcode}; see above")
 
 
+def load_prepared(out: Path, processes: int, n_scenes: int) -> dict[str, HalfArray]:
+    """What `prepare` wrote, in the order of the scenes. Raises ValueError: it is of another number of scenes."""
+    parts = [np.load(out / f"prepared-{k}-of-{processes}.npz") for k in range(processes)]
+    rows = [np.arange(k, n_scenes, processes) for k in range(processes)]
+    if any(len(part["weight"]) != len(those) for part, those in zip(parts, rows, strict=True)):
+        raise ValueError(f"{out} was prepared from other scenes than these {n_scenes}: remove its prepared-*.npz")
+    order = np.argsort(np.concatenate(rows))
+    return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0].files}
+
+
 # --- optimiser -----------------------------------------------------------------------------------------------------
 
 
@@ -215,10 +225,8 @@ class Run:
         return self.before_s + time.monotonic() - self.start
 
     def _load_scenes(self, folder: Path) -> None:
-        parts = [np.load(self.out / f"prepared-{k}-of-{self.processes}.npz") for k in range(self.processes)]
         scenes = DrawnScenes(folder)
-        order = np.argsort(np.concatenate([np.arange(k, len(scenes), self.processes) for k in range(self.processes)]))
-        self.arrays = {name: np.concatenate([p[name] for p in parts])[order] for name in parts[0].files}
+        self.arrays = load_prepared(self.out, self.processes, len(scenes))
         tokenizer = mini_nets.build_tokenizer(VOCABULARY)
         self.tokens = tokens_of(tokenizer, [truth.prompt for truth in scenes.truths])
         self.empty = tokens_of(tokenizer, [""])
