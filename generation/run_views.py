@@ -91,7 +91,7 @@ def panel(request: HttpRequest, pk: int) -> HttpResponse:
         "run": run, "plan": plan, "newest": newest[:NEWEST_SHOWN], "cost": cost,
         "per_minute": pace * 60 if pace else None, "left_s": _left(run, plan, cost, pace),
         "failures": failed[:FAILURES_SHOWN], "has_more_failures": len(failed) > FAILURES_SHOWN,
-        "recurrent": _recurrent(run.result),
+        "recurrent": _recurrent(run),
         "may_steer": _may_steer(request, run), "form": BudgetForm(initial=_budget_now(plan)),
         "placeholders": range(max(0, min(NEWEST_SHOWN, _most(run, plan)) - len(newest))) if not run.is_finished else (),
     }  # fmt: skip
@@ -99,9 +99,10 @@ def panel(request: HttpRequest, pk: int) -> HttpResponse:
     return HttpResponseStopPolling(content) if run.is_finished and request.htmx else HttpResponse(content)
 
 
-def _recurrent(result: dict[str, Any]) -> dict[str, Any]:
-    """What Recurrent Generation found, once the run has ended; empty for a run of single attempts."""
-    if not result.get("draws"):
+def _recurrent(run: Run) -> dict[str, Any]:
+    """What Recurrent Generation found, once the run has ended; empty for a run of single attempts, and for a part."""
+    result = run.result
+    if not run.is_finished or "mean_attempts" not in result:
         return {}
     name = "availability_at_"
     within = sorted((int(key.removeprefix(name)), share) for key, share in result.items() if key.startswith(name))

@@ -38,6 +38,9 @@ class Work:
         if self.plan:
             self.share = Share.objects.get_or_create(part=ctx.run, defaults={"plan": self.plan})[0]
             self._record()
+            # What it could not draw before it was ended is tried again, and listed only if it fails again.
+            with ctx.writing():
+                Failure.objects.filter(part=ctx.run).delete()
         self._load()
 
     def _load(self) -> None:

@@ -213,6 +213,10 @@ class TestBudgets:
         client.force_login(people["max"])
         html = client.get(reverse("generation-panel", args=[run.pk])).content.decode()
         assert "Available within 2 attempts</dt><dd>100 %<small>of 4 draws" in html and "Given up early" not in html
+        part_alone = client.get(reverse("generation-panel", args=[part(run).pk])).content.decode()
+        assert "Available within" not in part_alone, "a part has sums, from which its run makes shares"
+        give_more(run, Budget(images=8))
+        assert resume_run(run) and "Available within" not in client.get(reverse("generation-panel", args=[run.pk])).content.decode()
 
 
 class TestFailures:
@@ -229,6 +233,17 @@ class TestFailures:
 
         assert retry(run) == 2 and state(run) == "waiting"
         assert work_off(run).state == "succeeded" and Candidate.objects.count() == 8 and not Failure.objects.exists()
+
+    def test_a_part_that_is_begun_again_lists_what_fails_again_and_no_more(self, tiny, products):
+        lost = blobs().path(products[0].image_sha256)
+        data = lost.read_bytes()
+        lost.unlink()
+        run = work_off(start(products[:1]))
+        assert Failure.objects.count() == 1 and run.result["failed"] == 1
+        blobs().put(data)
+        Run.objects.filter(pk=part(run).pk).update(state="queued")  # as after a kill in its last line
+        work_off(run)
+        assert Candidate.objects.count() == 1 and not Failure.objects.exists() and part(run).result["images"] == 1
 
     def test_a_later_attempt_that_failed_goes_on_with_its_draw(self, tiny, products, monkeypatch):
         import numpy as np
