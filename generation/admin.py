@@ -30,7 +30,7 @@ from generation.models import (
     PromptText,
     VariableList,
 )
-from generation.planning import MOST_TICKED
+from generation.planning import MOST_TICKED, CannotStart
 from generation.prompt_forms import SCALE, PromptForm
 from generation.prompt_library import save_prompt
 
@@ -131,6 +131,7 @@ class EarlierTexts(TabularInline):
 
     model = PromptText
     extra = 0
+    hide_title = True
     verbose_name_plural = "what it said before"
     fields = readonly_fields = ["text", "negative_text", "image_scale", "changed_by", "until"]
     ordering = ["-pk"]
@@ -212,8 +213,12 @@ class GeneratorAdmin(StaffAdmin):
         if len(chosen) != 1:
             self.message_user(request, "Choose one generator: one draws at a time.", "error")
             return
-        put_in_use(chosen[0])
-        self.message_user(request, f"{chosen[0]} draws from now on.")
+        try:
+            put_in_use(chosen[0])
+        except CannotStart as problem:
+            self.message_user(request, str(problem), "error")
+        else:
+            self.message_user(request, f"{chosen[0]} draws from now on.")
 
 
 @admin.register(Candidate)

@@ -246,7 +246,7 @@ def _checked(
         )
     if not chosen.prompts:
         raise CannotStart("No prompt to draw with: choose at least one active prompt.")
-    for prompt in prompts:
+    for prompt in (prompt for prompt in prompts if prompt.is_active):
         try:
             prompt.scene.check()
         except wording.WordingError as problem:

@@ -98,7 +98,8 @@ def products_bulk(request: HttpRequest) -> HttpResponse:
 @require_POST
 def products_recut(request: HttpRequest) -> HttpResponse:
     """U2-Net cuts the ticked products out anew, or all that the list's filter finds; those that a person worked on stay."""
-    query = request.POST.get("query", "")[:500]
+    # Whole: a filter that is cut short finds more than what was on the page.
+    query = request.POST.get("query", "")
     form = RecutForm(request.POST)
     back = redirect(f"{reverse('products')}?{query}".rstrip("?"))
     if not form.is_valid():
@@ -106,7 +107,7 @@ def products_recut(request: HttpRequest) -> HttpResponse:
         return back
     rows = cutting.recuttable()
     if form.cleaned_data["what"] == "all":
-        rows = rows.filter(pk__in=matching(QueryDict(query)).values("pk"))
+        rows = rows.filter(pk__in=matching(QueryDict(query.replace("%00", ""))).values("pk"))
     else:
         rows = rows.filter(pk__in=form.cleaned_data["products"])
     run = actions.cut_out_again(rows, form.cleaned_data["threshold"] / 100, request.user)

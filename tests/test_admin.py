@@ -213,3 +213,6 @@ class TestSteering:
         generator = build.generator()
         assert "draws from now on" in self.act(mia, "use", generator)
         assert Generator.objects.get(is_in_use=True) == generator
+        elsewhere = Generator.objects.create(name="theirs", kind=Generator.IMPORTED, key="theirs", config={})
+        assert "can’t draw here" in self.act(mia, "use", elsewhere).replace("&#x27;", "’")
+        assert Generator.objects.get(is_in_use=True) == generator

@@ -287,6 +287,9 @@ class TestMany:
         assert "Cut all of these out anew" in max_.get(f"{reverse('products')}?{query['query']}").content.decode()
         wrong = max_.post(reverse("products_recut"), {**query, "what": "all", "threshold": "99"}, follow=True)
         assert "between 5 and 95 percent" in wrong.content.decode() and not Run.objects.exists()
+        for finds_none in (f"q={'%C3%BC' * 150}&source=nobody", "q=%00&source=nobody"):
+            none = max_.post(reverse("products_recut"), {"query": finds_none, "what": "all"}, follow=True)
+            assert none.status_code in (200, 400) and not Run.objects.exists()
         max_.post(reverse("products_recut"), {**query, "what": "all", "threshold": "15"})
         run = cut(Run.objects.get(kind="cut_out"))
         assert run.result == {"products": 1, "left_out": 0}
