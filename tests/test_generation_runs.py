@@ -90,6 +90,11 @@ class TestPlans:
         # Nobody waits for a thousand messages: the keepers send what is left.
         assert Outbox.objects.filter(run__parent=run).count() > 900
 
+    def test_a_prompt_that_is_not_offered_keeps_the_others_from_nothing(self, tiny, products):
+        old = build.prompt("old", text="on a {gone} table", is_active=False)
+        run = start(products, prompts=[build.prompt(), old])
+        assert Plan.objects.get(run=run).prompts == [build.prompt().pk]
+
     def test_unsuitable_products_are_left_out_and_counted(self, tiny, products):
         Product.objects.filter(pk=products[0].pk).update(unsuitable=True)
         run = start(Product.objects.all())
