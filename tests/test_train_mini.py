@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from adproof.adworld.catalogue import products  # noqa: E402
-from adproof.adworld.drawn import SIMPLE_MIX, DrawnScenes, Recipe, planes_of, truth_of, world_of  # noqa: E402
+from adproof.adworld.drawn import SIMPLE_MIX, DrawnScenes, Recipe, Truth, planes_of, truth_of, world_of  # noqa: E402
 from adproof.adworld.words import VOCABULARY  # noqa: E402
 from adproof.diffusion import mini_nets, train_further, train_mini  # noqa: E402
 from adproof.diffusion.generator import DrawRequest, Generator  # noqa: E402
@@ -67,6 +67,15 @@ def test_simple_scenes_hold_only_what_a_generator_can_do_to_a_whole_product_of_r
     assert all(s.attributes["drawn_edition"] == "regular" for s in drawn if s.label != Label.SIZE_MISMATCH)
     beside = [s for s in drawn if s.attributes["references"]]
     assert len(beside) > 10
+
+
+def test_cells_of_things_beside_the_product_and_of_grown_parts_are_details():
+    planes = np.zeros((1, 9, 128, 128), np.uint8)
+    planes[0, 3, 40:80, 40:80] = planes[0, 8, 40:88, 40:80] = 255  # salient below the cut-out: legs
+    truth = Truth(4, "", "", "", "", "legs", [["cup", 1.0, [-4, 96, 16, 112]]], "floor", 0.5, 10, 10)
+    details = train_further.details_of(planes, [truth])[0, 0]
+    assert (details[12:14, :2] == 1).all() and (details[10, 5:10] == 1).all()
+    assert details.sum() == 4 + 5
 
 
 def test_an_orthogonal_update_turns_no_direction_over_and_evens_them_out():
