@@ -50,12 +50,14 @@ def plan(count: int, seed: int) -> list[dict[str, Any]]:
     ]
 
 
-def draw(folder: Path, rows: list[dict[str, Any]], products: dict[str, CatalogueProduct], base: Path) -> None:
+def draw(
+    folder: Path, rows: list[dict[str, Any]], products: dict[str, CatalogueProduct], settings: dict[str, Any]
+) -> None:
     """Write NNNN.png, NNNN-depth.png and NNNN-saliency.png of the rows that have none."""
     missing = [row for row in rows if not _file(folder, row, "-saliency").is_file()]
     if not missing:
         return
-    generator = Generator.load({"kind": "mini", "base": str(base)})
+    generator = Generator.load({"kind": "mini", **settings})
     depth, saliency = Depth(MINI_FOLDER.parent / "depth"), Saliency(MINI_FOLDER.parent / "saliency" / "u2netp.onnx")
     for at in range(0, len(missing), BATCH):
         part = missing[at : at + BATCH]
@@ -92,7 +94,9 @@ def judged(folder: Path, rows: list[dict[str, Any]], products: dict[str, Catalog
             for row, caption in zip(rows[at : at + 32], captions[at : at + 32], strict=True)
         ]
         by_rfnet.append(scorer(samples))
-        by_judge.append(judge([s.product for s in samples], [s.generated for s in samples], [s.caption for s in samples]))
+        by_judge.append(
+            judge([s.product for s in samples], [s.generated for s in samples], [s.caption for s in samples])
+        )
     return {"RFNet's start": np.concatenate(by_rfnet), "independent judge": np.concatenate(by_judge)}
 
 
@@ -120,6 +124,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--drawn", action="store_true", help="judge what the folder holds, draw nothing")
     parser.add_argument("--generator", type=Path, default=MINI_FOLDER, help="diffusers folder of a mini generator")
+    parser.add_argument("--guidance", type=float, help="another than the mini generator's own")
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +133,8 @@ def main() -> None:
     if args.drawn:
         rows = [row for row in rows if _file(args.folder, row, "-saliency").is_file()]
     else:
-        draw(args.folder, rows, products, args.generator)
+        guidance = {} if args.guidance is None else {"guidance": args.guidance}
+        draw(args.folder, rows, products, {"base": str(args.generator), **guidance})
     verdicts = judged(args.folder, rows, products)
     for number, row in enumerate(rows):
         row.update({name: [round(float(v), 4) for v in p[number]] for name, p in verdicts.items()})

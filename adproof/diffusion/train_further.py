@@ -19,6 +19,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -343,10 +344,10 @@ def export(generator: Path, out: Path, folder: Path) -> None:
     denoiser.controlnet.controlnet_cond_embedding = nn.Identity()
     averaged(denoiser, torch.load(out / "further.pt", weights_only=True))
     denoiser.controlnet.controlnet_cond_embedding = embedding
-    mini_nets.save_half(
-        mini_nets.assemble(pipeline.vae, denoiser.unet, denoiser.controlnet, denoiser.text_encoder, pipeline.tokenizer),
-        folder,
-    )
+    # The rest is copied, not saved again: diffusers would write down which folder it was loaded from.
+    shutil.copytree(generator, folder, dirs_exist_ok=True)
+    for name in ("unet", "controlnet", "text_encoder"):
+        getattr(denoiser, name).half().save_pretrained(folder / name, safe_serialization=True)
 
 
 def main() -> None:
