@@ -37,7 +37,7 @@ def make_prompts() -> None:
 
 def mini_generator() -> Generator:
     """The shipped small diffusion model, put in use when nothing else is."""
-    config: dict[str, Any] = {"kind": "mini", "steps": 16, "guidance": 2.0}
+    config: dict[str, Any] = {"kind": "mini", "steps": 16, "guidance": 1.5}
     key = hashlib.sha256(json.dumps(config, sort_keys=True).encode() + weights_digest().encode()).hexdigest()
     generator = actions.register_generator(
         "mini", "mini", config, key, note="The small diffusion model that ships with Adproof."

@@ -85,7 +85,7 @@ class GeneratorConfig:
 
 
 MINI = GeneratorConfig(
-    kind="mini", base=str(MINI_FOLDER), steps=16, guidance=2.0, canvas=128, control="product", batch=8
+    kind="mini", base=str(MINI_FOLDER), steps=16, guidance=1.5, canvas=128, control="product", batch=8
 )
 PAPER = GeneratorConfig(
     kind="sd-controlnet",

@@ -1,6 +1,6 @@
 """Draw ad-world prompts with a generator and measure what can be measured without a judge.
 
-    python -m adproof.diffusion.measure_mini --count 120 --sheet sheet.png [--folder DIR] [--guidance 2]
+    python -m adproof.diffusion.measure_mini --count 120 --sheet sheet.png [--folder DIR] [--guidance 1.5]
 
 Prints the share of walls and surfaces as prompted, for the generator's pictures and for rendered scenes beside them,
 and the seconds of CPU per picture.
