@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 
+from adproof.diffusion.config import MINI
 from generation import actions
 from generation.importing import Problem, ProductFile, read_picture
 from generation.models import Generator, Prompt
@@ -37,7 +38,7 @@ def make_prompts() -> None:
 
 def mini_generator() -> Generator:
     """The shipped small diffusion model, put in use when nothing else is."""
-    config: dict[str, Any] = {"kind": "mini", "steps": 16, "guidance": 1.5}
+    config: dict[str, Any] = {"kind": MINI.kind, "steps": MINI.steps, "guidance": MINI.guidance}
     key = hashlib.sha256(json.dumps(config, sort_keys=True).encode() + weights_digest().encode()).hexdigest()
     generator = actions.register_generator(
         "mini", "mini", config, key, note="The small diffusion model that ships with Adproof."

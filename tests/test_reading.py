@@ -25,21 +25,13 @@ from adproof.shards import pages, reading
 from adproof.shards.order import Order
 from adproof.shards.reading import Rows, decode_picture
 from adproof.shards.schema import IMAGE_COLUMNS
+from tests import version_rows
 from tests.version_rows import BASE, encoded, sample, samples, write
 
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="module")
-def rows():
-    return samples(430, 23, 7)
-
-
-@pytest.fixture(scope="module")
-def version(rows, tmp_path_factory):
-    out = tmp_path_factory.mktemp("ads") / "v1"
-    write(out, rows)
-    return out
+rows, version = version_rows.many_rows, version_rows.version
 
 
 @pytest.fixture(scope="module")

@@ -9,19 +9,9 @@ import pytest
 from PIL import Image
 
 from adproof.labels import LABELS
-from tests.version_rows import samples, write
+from tests import version_rows
 
-
-@pytest.fixture(scope="module")
-def rows():
-    return samples(430, 23, 7)
-
-
-@pytest.fixture(scope="module")
-def version(rows, tmp_path_factory):
-    out = tmp_path_factory.mktemp("ads") / "v1"
-    write(out, rows)
-    return out
+rows, version = version_rows.many_rows, version_rows.version
 
 
 class TestOtherPeoplesTools:

@@ -74,6 +74,12 @@ def rows():
     return samples()
 
 
+@pytest.fixture(scope="module", name="rows")
+def many_rows():
+    """In place of `rows`, for reading in several row groups."""
+    return samples(430, 23, 7)
+
+
 @pytest.fixture(scope="module")
 def version(rows, tmp_path_factory):
     out = tmp_path_factory.mktemp("ads") / "v1"

@@ -46,6 +46,7 @@ from adproof.diffusion.train_mini import (
     Denoiser,
     averaged,
     controls_of,
+    natural_shares,
     timesteps,
     to_signed,
     tokens_of,
@@ -195,13 +196,6 @@ def optimisers_of(denoiser: nn.Module) -> list[torch.optim.Optimizer]:
     ]
 
 
-def shares_of(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """(N,) probability of each scene, so that the labels come in LABEL_MIX."""
-    totals = np.bincount(labels, minlength=len(LABEL_MIX))
-    shares = np.array(LABEL_MIX)[labels] / totals[labels]
-    return np.asarray(shares / shares.sum())
-
-
 # --- training ------------------------------------------------------------------------------------------------------
 
 
@@ -231,7 +225,7 @@ class Run:
         tokenizer = mini_nets.build_tokenizer(VOCABULARY)
         self.tokens = tokens_of(tokenizer, [truth.prompt for truth in scenes.truths])
         self.empty = tokens_of(tokenizer, [""])
-        self.shares = shares_of(scenes.labels)
+        self.shares = natural_shares(scenes.labels, LABEL_MIX)
 
     def loss(self, rng: np.random.Generator, scheduler: Any) -> Tensor:
         rows = rng.choice(len(self.shares), BATCH, p=self.shares)

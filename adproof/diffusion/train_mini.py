@@ -318,10 +318,12 @@ def tokens_of(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
     return ids
 
 
-def natural_shares(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """(N,) probability of each scene with which the labels come in NATURAL_MIX."""
-    counts = np.bincount(labels, minlength=len(NATURAL_MIX))
-    shares = np.array(NATURAL_MIX)[labels] / counts[labels]
+def natural_shares(
+    labels: npt.NDArray[np.int64], mix: Sequence[float] = NATURAL_MIX
+) -> npt.NDArray[np.float64]:
+    """(N,) probability of each scene with which the labels come in this mixture."""
+    counts = np.bincount(labels, minlength=len(mix))
+    shares = np.array(mix)[labels] / counts[labels]
     return np.asarray(shares / shares.sum())
 
 
