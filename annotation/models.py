@@ -350,6 +350,7 @@ class Consensus(models.Model):
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
+        verbose_name_plural = "consensus"
         indexes = [
             # In the order of candidates: the gallery walks it.
             models.Index(fields=["label", "candidate"], name="consensus_by_label"),
@@ -378,6 +379,9 @@ class AnnotatorQuality(models.Model):
     gold_count = models.PositiveIntegerField(default=0)
     gold_right = models.PositiveIntegerField(default=0)
     updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name_plural = "annotator quality"
 
     def __str__(self) -> str:
         return f"{self.annotator}: {self.accuracy:.0%}"

@@ -189,6 +189,9 @@ class CategoryDefaults(models.Model):
     image_scale = models.FloatField(null=True, blank=True, validators=[MinValueValidator(0.1), MaxValueValidator(0.95)])
     negative_text = models.TextField(max_length=MAX_PROMPT_CHARS, blank=True)
 
+    class Meta:
+        verbose_name_plural = "category defaults"
+
     def __str__(self) -> str:
         return self.category
 

@@ -232,6 +232,9 @@ class Outbox(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     delay_ms = models.PositiveIntegerField(default=0)
 
+    class Meta:
+        verbose_name = "outbox message"
+
     def __str__(self) -> str:
         return f"advance run {self.run_id}"
 

@@ -68,6 +68,10 @@ class TestEveryPage:
             assert client.get(url).status_code == 200
         assert not [query for query in queries.captured_queries if "COUNT(" in query["sql"]]
 
+    def test_the_menu_says_english_words(self):
+        plurals = {str(model._meta.verbose_name_plural) for model in admin.site._registry}
+        assert not [word for word in plurals if word.endswith(("ss", "xs", "ys", "chs")) and not word.endswith(("ays", "eys"))]
+
     def test_a_row_that_never_changes_is_only_shown(self, client, staff):
         candidate = build.candidate()
         client.force_login(staff["olga"])
