@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from generation.blobs import blobs
@@ -122,6 +122,15 @@ def picture_in_use(product: Product) -> str:
 
 
 def save_product(item: ProductFile, *, cut_out_by_model: bool = False, cut: Cut | None = None) -> str:
+    """As `_save_product`; where another brings the same SKU in in the same moment, that one is updated."""
+    try:
+        with transaction.atomic():
+            return _save_product(item, cut_out_by_model, cut)
+    except IntegrityError:
+        return _save_product(item, cut_out_by_model, cut)
+
+
+def _save_product(item: ProductFile, cut_out_by_model: bool, cut: Cut | None) -> str:
     """Create or update the product of this SKU; returns "created", "updated", "unchanged" or "held".
 
     "held": candidates were drawn from its picture, or are being, so that one stays (they would be of something else);

@@ -30,15 +30,20 @@ class PicturesField(forms.FileField):
 class PicturesForm(forms.Form):
     """Pictures of products; each becomes one product, named by its file."""
 
+    # An empty file among others is listed like any that can't be read.
     pictures = PicturesField(
         label="Pictures",
+        allow_empty_file=True,
+        error_messages={"required": "Choose at least one picture."},
         help_text="PNG, JPEG or WebP. A transparent background is kept; another one is cut away for you.",
         widget=ManyFiles(attrs={"accept": "image/png,image/jpeg,image/webp"}),
     )
     title = forms.CharField(
         max_length=300, required=False, help_text="For a single picture. Otherwise the file names are the titles."
     )
-    category = forms.CharField(max_length=80, required=False)
+    category = forms.CharField(
+        max_length=80, required=False, widget=forms.TextInput(attrs={"list": "categories", "autocomplete": "off"})
+    )
     description = forms.CharField(
         max_length=5000,
         required=False,
@@ -80,11 +85,13 @@ class CsvForm(forms.Form):
 
     table = forms.FileField(
         label="CSV",
-        help_text="Columns sku, title, image; besides: description, category, width_cm, depth_cm, height_cm.",
+        error_messages={"required": "Choose the CSV."},
+        help_text="Columns sku, title, image; besides: description, category, source, license, width_cm, depth_cm, height_cm.",
         widget=forms.FileInput(attrs={"accept": ".csv,text/csv"}),
     )
     pictures = forms.FileField(
         label="Zip of its pictures",
+        error_messages={"required": "Choose the zip with the pictures that the CSV names."},
         help_text="The image column names the files in it.",
         widget=forms.FileInput(attrs={"accept": ".zip"}),
     )

@@ -7,6 +7,7 @@ import csv
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -81,8 +82,8 @@ def read_picture(
 
 
 def sku_of(name: str) -> str:
-    """A SKU made from a file name: letters, digits and hyphens."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", PurePosixPath(name).stem).strip("-").lower()[:80]
+    """A SKU made from a file name: letters and digits of any script, and hyphens."""
+    return re.sub(r"[\W_]+", "-", PurePosixPath(name).stem).strip("-").lower()[:80]
 
 
 def title_of(name: str) -> str:
@@ -92,9 +93,15 @@ def title_of(name: str) -> str:
 def from_pictures(
     files: Iterable[tuple[str, bytes]], values: dict[str, Any] | None = None
 ) -> Iterator[ProductFile | Problem]:
-    """One product a picture; SKU and title from its file name."""
+    """One product a picture; SKU and title from its file name. Two names that give one SKU are not two products."""
+    seen: dict[str, str] = {}
     for name, data in files:
-        yield read_picture(name, data, sku_of(name), title_of(name), values)
+        sku = sku_of(name)
+        if sku in seen and sku:
+            yield Problem(name, f"its SKU would be {sku}, as that of {seen[sku]}: give one of the files another name.")
+            continue
+        seen[sku] = name
+        yield read_picture(name, data, sku, title_of(name), values)
 
 
 def decode_csv(data: bytes) -> str:
@@ -124,6 +131,7 @@ def from_csv(data: bytes, pictures: Mapping[str, bytes]) -> Iterator[ProductFile
             f"allowed besides: {', '.join(OPTIONAL_COLUMNS)}. Found: {', '.join(header)[:200] or 'nothing'}."
         )
     seen: dict[str, int] = {}
+    number = 1
     try:
         for number, raw in enumerate(reader, start=2):
             if number > MAX_ROWS + 1:
@@ -134,6 +142,8 @@ def from_csv(data: bytes, pictures: Mapping[str, bytes]) -> Iterator[ProductFile
                 if isinstance(value, str)
             }
             yield _from_row(f"line {number}", row, pictures, seen, number)
+        if number == 1:
+            raise BadImport("the CSV has a header and no row below it: write one line for each product.")
     except csv.Error as error:
         raise BadImport(
             f"the CSV can't be read near line {reader.line_num} ({error}): save it again as 'CSV UTF-8'."
@@ -155,7 +165,10 @@ def _from_row(
     if any(len(value) > MAX_TEXT_CHARS for value in row.values()):
         return Problem(where, f"a text is longer than {MAX_TEXT_CHARS:,} characters.")
     seen[sku] = number
-    data = pictures.get(name) or pictures.get(PurePosixPath(name).name)
+    try:
+        data = _picture_named(name, pictures)
+    except PictureError as problem:
+        return Problem(where, str(problem))
     if data is None:
         return Problem(where, f"the picture {name or '(none named)'} is not among the files given.")
     values: dict[str, Any] = {key: row[key][:80] for key in ("category", "source") if row.get(key)}
@@ -166,6 +179,12 @@ def _from_row(
     except ValueError as error:
         return Problem(where, str(error))
     return read_picture(f"{where} ({name})", data, sku, row["title"], values)
+
+
+def _picture_named(name: str, pictures: Mapping[str, bytes]) -> bytes | None:
+    """By its whole name, or else by the last part of it."""
+    data = pictures.get(name)
+    return pictures.get(PurePosixPath(name).name) if data is None else data
 
 
 def size_of(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,7 +202,10 @@ def size_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ZipPictures(Mapping[str, bytes]):
-    """The pictures of a zip by name, read one at a time. Names never become paths, so nothing can be written outside."""
+    """The pictures of a zip by name, read one at a time. Names never become paths, so nothing can be written outside.
+
+    A picture is found by its path in the zip, and by its file name where no other has the same.
+    """
 
     def __init__(self, data: bytes) -> None:
         try:
@@ -193,24 +215,37 @@ class ZipPictures(Mapping[str, bytes]):
             raise BadImport(f"the zip can't be read ({error}): make it again.") from error
         if sum(info.file_size for info in infos) > MAX_ZIP_BYTES:
             raise BadImport("the zip unpacks to more than 2 GB: split it.")
-        self._infos = {PurePosixPath(info.filename).name: info for info in infos}
+        if any(info.flag_bits & 1 for info in infos):
+            raise BadImport("the zip asks for a password: make it again without one.")
+        self._paths = {_slashes(info.filename): info for info in infos}
+        self._named: dict[str, list[zipfile.ZipInfo]] = {}
+        for path, info in self._paths.items():
+            self._named.setdefault(PurePosixPath(path).name, []).append(info)
 
     def __getitem__(self, name: str) -> bytes:
-        info = self._infos[name]
-        with self._zip.open(info) as file:
-            data = file.read(64_000_001)
-        return data
+        """Raises KeyError: there is none; PictureError: which one is not clear, or it can't be read."""
+        path = _slashes(name)
+        found = [self._paths[path]] if path in self._paths else self._named[PurePosixPath(path).name]
+        if len(found) > 1:
+            raise PictureError(
+                f"the zip holds {len(found)} pictures called {name}: write the folder too, as in {found[0].filename}."
+            )
+        try:
+            with self._zip.open(found[0]) as file:
+                return file.read(64_000_001)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+            raise PictureError(f"the picture {name} is damaged in the zip ({error}): make the zip again.") from error
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._infos)
+        return iter(self._named)
 
     def __len__(self) -> int:
-        return len(self._infos)
+        return len(self._named)
 
-    def pictures(self) -> Iterator[tuple[str, bytes]]:
-        for name in self:
-            if PurePosixPath(name).suffix.lower() in PICTURE_ENDINGS:
-                yield name, self[name]
+
+def _slashes(name: str) -> str:
+    """As in a zip made by Windows, too."""
+    return name.replace("\\", "/").strip("/")
 
 
 class FolderPictures(Mapping[str, bytes]):

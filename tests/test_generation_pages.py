@@ -11,7 +11,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 from PIL import Image
 
-from generation.models import Product, Prompt
+from generation.models import Generator, Product, Prompt
 from runs.models import Run
 from tests import build, loop_rows
 from tests.loop_rows import checkpoint, consensus, verdict
@@ -56,6 +56,10 @@ class TestGalleries:
         assert shown(state="contradicted") == set()
         assert shown(product=rows[2].product_id) == {third}
         assert shown(label=99, generator="x", before="y") == {first, second, third, fourth}, "nonsense is ignored"
+
+    def test_an_address_that_nobody_wrote_by_hand_breaks_nothing(self, client):
+        for name in ("products", "prompts", "candidates", "cut_outs"):
+            assert client.get(reverse(name), {"before": "²", "after": "²"}).status_code == 200
 
     def test_search_and_category(self, client):
         build.product(1)
@@ -111,11 +115,12 @@ class TestImportPage:
         assert "notes.png" in html and "Left out: 1" in html
         assert Product.objects.get().sku == "good"
 
-    def test_no_picture_or_an_empty_one_is_refused_with_a_sentence(self, client):
+    def test_no_picture_is_refused_and_an_empty_one_leaves_the_others_alone(self, client):
         response = self.send(client, form="pictures")
-        assert response.status_code == 422 and b"required" in response.content
-        response = self.send(client, form="pictures", pictures=[SimpleUploadedFile("a.png", b"")])
-        assert response.status_code == 422 and b"empty" in response.content
+        assert response.status_code == 422 and b"Choose at least one picture" in response.content
+        files = [SimpleUploadedFile("a.png", b""), SimpleUploadedFile("good.png", build.png(build.cut_out()))]
+        response = self.send(client, form="pictures", pictures=files)
+        assert response.status_code == 200 and b"a.png: This file is empty" in response.content and Product.objects.get().sku == "good"
         assert_sane(response)
 
     def test_one_title_cannot_name_two_products(self, client):
@@ -225,6 +230,7 @@ class TestGeneratePage:
         [
             ({"prompts": []}, "Choose at least one prompt"),
             ({"skus": "nope"}, "No product has the SKU nope"),
+            ({"skus": "sku-0 sku-1", "most_products": "1"}, "You name 2 products below: empty this field to draw them all"),
             ({"attempts": "3"}, "needs an RFNet in use"),
             ({"attempts": "99"}, "less than or equal to 8"),
             ({"category": "unknown"}, "not one of the available choices"),
@@ -235,6 +241,13 @@ class TestGeneratePage:
         assert response.status_code == 422 and sentence in response.content.decode()
         assert not Run.objects.exists()
         assert_sane(response)
+
+    def test_another_generator_than_the_one_in_use_may_draw(self, client):
+        assert 'name="generator"' not in client.get(reverse("generate")).content.decode(), "there is only one"
+        tuned = Generator.objects.create(name="tuned", kind="mini", key="tuned", config={})
+        assert ">tuned</option>" in client.get(reverse("generate")).content.decode()
+        client.post(reverse("generate"), self.values(generator=tuned.pk))
+        assert Run.objects.get(kind="generate").plan.generator == tuned
 
     def test_unsuitable_products_are_not_drawn(self, client):
         Product.objects.filter(pk=self.products[0].pk).update(unsuitable=True)

@@ -1,6 +1,7 @@
 """Products come in from pictures and CSVs; whatever is wrong is said in a sentence and leaves the rest alone."""
 
 import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -111,9 +112,47 @@ class TestCSV:
         assert Product.objects.get().title == "=HYPERLINK(1)"
 
 
-def test_a_zip_is_read_by_name_and_never_unpacked():
-    import zipfile
+def zipped(*names, **values):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", **values) as made:
+        for number, name in enumerate(names):
+            made.writestr(name, png(cut_out(number)))
+    return out.getvalue()
 
+
+def test_names_of_any_script_make_a_sku_and_two_files_never_one_product():
+    report = import_product_files([("茶杯 01.png", png(cut_out(1))), ("mug-1.png", png(cut_out(2))), ("Mug 1.webp", png(cut_out(3)))])
+    assert report.created == ["茶杯-01", "mug-1"]
+    assert problems(report) == ["Mug 1.webp: its SKU would be mug-1, as that of mug-1.png: give one of the files another name."]
+
+
+class TestZips:
+    def rows(self, *images):
+        return ("sku,title,image\n" + "".join(f"L{n},Lamp,{image}\n" for n, image in enumerate(images))).encode()
+
+    def test_two_pictures_of_one_name_are_told_apart_by_their_folder(self):
+        pictures = ZipPictures(zipped("a/front.png", "b\\front.png", "c/side.png"))
+        report = import_products_csv(self.rows("a/front.png", "b/front.png", "front.png", "side.png"), pictures)
+        assert report.created == ["L0", "L1", "L3"] and len(set(Product.objects.values_list("image_sha256", flat=True))) == 3
+        assert "line 4: the zip holds 2 pictures called front.png: write the folder too" in problems(report)[0]
+
+    def test_a_damaged_picture_is_said_and_the_others_are_taken(self):
+        whole = bytearray(zipped("a.png", "b.png"))
+        at = whole.find(b"IDAT")
+        whole[at + 10 : at + 14] = b"\0\0\0\0"
+        report = import_products_csv(self.rows("a.png", "b.png"), ZipPictures(bytes(whole)))
+        assert report.created == ["L1"] and "a.png is damaged in the zip" in problems(report)[0]
+
+    def test_one_with_a_password_and_a_table_without_rows_are_refused(self):
+        locked = bytearray(zipped("a.png"))
+        locked[locked.find(b"PK\x01\x02") + 8] |= 1
+        with pytest.raises(BadImport, match="asks for a password"):
+            ZipPictures(bytes(locked))
+        with pytest.raises(BadImport, match="no row below it"):
+            import_products_csv(self.rows(), {})
+
+
+def test_a_zip_is_read_by_name_and_never_unpacked():
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as made:
         made.writestr("../../evil.png", png(cut_out()))
