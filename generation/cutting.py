@@ -14,17 +14,27 @@ from django.db.models import Q
 
 from adproof.perception.masks import SOFTNESS, THRESHOLD, confidence_to_png
 from adproof.perception.pictures import Pixels, open_picture, picture_to_png
-from generation.actions import PICTURE_IN_USE, Cut, picture_in_use, picture_values, save_product
+from generation.actions import PICTURE_IN_USE, Cut, cut_out_again, picture_in_use, picture_values, save_product
 from generation.blobs import blobs
 from generation.cut_outs import original_of
 from generation.importing import ProductFile
 from generation.models import ImportProblem, Product
+from generation.ordering import some_of
+from generation.product_filter import Asked, matching
 from runs.context import RunContext
+from runs.models import Run
 
 # So many pictures at once, and of large ones fewer.
 TOGETHER, PIXELS_TOGETHER = 8, 20_000_000
 BY_HAND = "It waits among the cut-outs with nothing kept: cut it out there by brush or with a mask of your own."
 GONE = "Its picture is not in the store any more: upload it again."
+NONE_WAITS = (
+    "None of them waits as U2-Net cut it out: accepted products, those cut by hand, and those with candidates stay."
+)
+
+
+class NothingToCut(ValueError):
+    """No product may be cut out anew; the sentence says why."""
 
 
 @dataclass
@@ -61,6 +71,25 @@ def recuttable() -> Any:
     """Products that U2-Net may cut out anew: nobody has accepted them or worked on them, and nothing was drawn from them."""
     untouched = Q(cut_settings__by__in=["model", "nothing"]) | Q(cut_settings__by__isnull=True)
     return Product.objects.waiting().filter(untouched, is_cut_out_by_model=True, candidates=None)
+
+
+def cut_anew_matching(asked: Asked, threshold: float, *, skus: Sequence[str] = (), user: Any = None) -> Run:
+    """A run for all that the list's filter finds, of these SKUs where some are named. Raises NothingToCut."""
+    rows = recuttable().filter(pk__in=matching(asked).values("pk"))
+    if skus:
+        known = set(Product.objects.filter(sku__in=skus).values_list("sku", flat=True))
+        if unknown := [sku for sku in skus if sku not in known]:
+            raise NothingToCut(f"No product has the SKU {some_of(unknown)}.")
+        rows = rows.filter(sku__in=skus)
+    return cut_anew(rows, threshold, user)
+
+
+def cut_anew(rows: Any, threshold: float, user: Any = None) -> Run:
+    """A run for products of `recuttable()`. Raises NothingToCut where there are none."""
+    run = cut_out_again(rows, threshold, user)
+    if run is None:
+        raise NothingToCut(NONE_WAITS)
+    return run
 
 
 def _groups(ctx: RunContext, items: Sequence[dict[str, Any]]) -> Iterator[list[tuple[dict[str, Any], Pixels]]]:

@@ -7,7 +7,6 @@ import binascii
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.decorators import api_view, permission_classes
@@ -21,6 +20,7 @@ from config.strict import Strict, read
 from generation import actions
 from generation.importing import Problem, read_picture
 from generation.models import Product
+from generation.product_filter import matching
 
 MOST = 2**63
 STATES = ("drawable", "waiting", "unsuitable")
@@ -117,6 +117,7 @@ class Which(Strict):
     count = serializers.IntegerField(required=False, min_value=1, max_value=200, default=50)
     q = _text(200, help_text="In the SKU, title or description.")
     category = _text(80)
+    source = _text(80)
     standing = serializers.ChoiceField(required=False, choices=STATES)
 
 
@@ -146,15 +147,10 @@ class Which(Strict):
 def products(request: Request) -> Response:
     if request.method == "POST":
         return _bring_in(request)
-    which, rows = read(Which, request.query_params.dict()), Product.objects.order_by("-pk")
+    which = read(Which, request.query_params.dict())
+    rows = matching({**which, "state": which.get("standing", "")}).order_by("-pk")
     if "before" in which:
         rows = rows.filter(pk__lt=which["before"])
-    if text := which.get("q"):
-        rows = rows.filter(Q(title__icontains=text) | Q(sku__icontains=text) | Q(description__icontains=text))
-    if "category" in which:
-        rows = rows.filter(category=which["category"])
-    if "standing" in which:
-        rows = {"drawable": rows.drawable, "waiting": rows.waiting, "unsuitable": rows.flagged}[which["standing"]]()
     found = list(rows[: which["count"] + 1])
     more = len(found) > which["count"]
     found = found[: which["count"]]

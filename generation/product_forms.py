@@ -96,7 +96,7 @@ class Ticked(forms.Form):
 
     def __init__(self, data: Any = None) -> None:
         super().__init__(data)
-        ticked = [value for value in data.getlist("products") if value.isdigit() and len(value) < 19]
+        ticked = [value for value in data.getlist("products") if value.isdecimal() and len(value) < 19]
         self.data = data.copy()
         self.data.setlist("products", ticked[:MAX_AT_ONCE])
         self.fields["products"].choices = [(value, value) for value in ticked]

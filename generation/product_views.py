@@ -4,10 +4,13 @@ from typing import Any
 
 from django.contrib import messages
 from django.db import transaction
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django_htmx.http import HttpResponseStopPolling
 
 from accounts.roles import requires
 from adproof.perception.masks import SOFTNESS, THRESHOLD, MaskError
@@ -17,7 +20,9 @@ from generation.forms import UnsuitableForm, categories
 from generation.models import Product
 from generation.planning import MOST_TICKED
 from generation.product_forms import BulkForm, ProductForm, RecutForm, RedoForm
-from generation.views import matching
+from runs.models import Run
+
+CUT_SHOWN = 24
 
 
 @requires("edit_products")
@@ -105,17 +110,16 @@ def products_recut(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         messages.error(request, form.sentence())
         return back
-    rows = cutting.recuttable()
-    if form.cleaned_data["what"] == "all":
-        rows = rows.filter(pk__in=matching(QueryDict(query.replace("%00", ""))).values("pk"))
-    else:
-        rows = rows.filter(pk__in=form.cleaned_data["products"])
-    run = actions.cut_out_again(rows, form.cleaned_data["threshold"] / 100, request.user)
-    if run is None:
-        messages.error(
-            request,
-            "None of them waits as U2-Net cut it out: accepted products, those cut by hand, and those with candidates stay.",
-        )
+    data = form.cleaned_data
+    try:
+        if data["what"] == "all":
+            asked = QueryDict(query.replace("%00", ""))
+            run = cutting.cut_anew_matching(asked, data["threshold"] / 100, user=request.user)
+        else:
+            ticked = cutting.recuttable().filter(pk__in=data["products"])
+            run = cutting.cut_anew(ticked, data["threshold"] / 100, request.user)
+    except cutting.NothingToCut as problem:
+        messages.error(request, str(problem))
         return back
     return redirect("run", run.pk)
 
@@ -124,7 +128,7 @@ def products_recut(request: HttpRequest) -> HttpResponse:
 @require_POST
 def products_draw(request: HttpRequest) -> HttpResponse:
     """The ticked products, into the form that has candidates drawn."""
-    ticked = [value for value in request.POST.getlist("products") if value.isascii() and value.isdigit()]
+    ticked = [value for value in request.POST.getlist("products") if value.isascii() and value.isdecimal()]
     if not ticked:
         messages.error(request, "Tick at least one product first.")
         return redirect(f"{reverse('products')}?{request.POST.get('query', '')[:500]}".rstrip("?"))
@@ -138,7 +142,7 @@ def products_draw(request: HttpRequest) -> HttpResponse:
 def cut_outs_next(request: HttpRequest) -> HttpResponse:
     """To the next cut-out that waits; a page of its own when none does."""
     after = request.GET.get("after", "")
-    found = cut_outs.next_waiting(int(after) if after.isdigit() and len(after) < 19 else 0)
+    found = cut_outs.next_waiting(int(after) if after.isdecimal() and len(after) < 19 else 0)
     if found is None:
         return render(request, "generation/cut_outs_done.html")
     return redirect("cut_out", found.pk)
@@ -148,6 +152,19 @@ def cut_outs_next(request: HttpRequest) -> HttpResponse:
 @require_safe
 def cut_out(request: HttpRequest, pk: int) -> HttpResponse:
     return _desk(request, get_object_or_404(Product.objects.select_related("accepted_by"), pk=pk))
+
+
+@requires("see_runs")
+@require_safe
+def cut_out_panel(request: HttpRequest, pk: int) -> HttpResponse:
+    """A part of the page of a run that cuts out: how they look, and where somebody accepts them."""
+    run = get_object_or_404(Run, pk=pk, kind="cut_out")
+    items = [item for part in run.parts.filter(done__gt=0).order_by("-pk")[:2] for item in part.params.get("items", [])]
+    known = Q(sku__in=[item["sku"] for item in items if "sku" in item])
+    known |= Q(pk__in=[item["product"] for item in items if "product" in item])
+    shown = list(Product.objects.filter(known, is_cut_out_by_model=True).order_by("-pk")[:CUT_SHOWN])
+    content = render_to_string("generation/cut_out_panel.html", {"run": run, "shown": shown}, request=request)
+    return HttpResponseStopPolling(content) if run.is_finished and request.htmx else HttpResponse(content)
 
 
 @requires("edit_products")

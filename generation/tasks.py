@@ -74,7 +74,7 @@ def perceive(ctx: RunContext) -> dict[str, Any]:
 kind_in_parts("perceive_many", "Depth and saliency", gather=_sum_of_parts)
 
 
-kind_in_parts("cut_out", "Cut products out", gather=_sum_of_parts)
+kind_in_parts("cut_out", "Cut products out", gather=_sum_of_parts, panel="cut-out-panel")
 
 
 @kind("cut_out_items", "Cut products out (part)")

@@ -53,6 +53,20 @@ def follow(run: Run, out: Any, *, wait: bool = True, unit: str = "samples") -> N
         raise CommandError(run.error or f"Run {run.pk} was {run.state}. {again}")
 
 
+def tell_until_ended(run: Run, out: Any) -> None:
+    """A line whenever something has changed; the work is the workers'."""
+    shown = ""
+    while True:
+        run.refresh_from_db()
+        line = f"{run.done:,} of {run.total:,} {run.get_state_display().lower()}"
+        if line != shown:
+            out.write(line)
+            shown = line
+        if run.is_finished:
+            return
+        time.sleep(POLL_S)
+
+
 def how_to_look(run: Run) -> str:
     return f"Look at it, or stop it, at /runs/{run.pk}/."
 

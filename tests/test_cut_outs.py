@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from django.core.management import CommandError, call_command
 from django.urls import reverse
 from PIL import Image
 
@@ -258,7 +259,7 @@ def net(monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 class TestMany:
-    def test_a_whole_import_is_cut_out_in_parts_that_pause_resume_and_give_the_same_again(self, net, monkeypatch):
+    def test_a_whole_import_is_cut_out_in_parts_that_pause_resume_and_give_the_same_again(self, net, max_, monkeypatch):
         monkeypatch.setattr(actions, "CUT_TOGETHER", 10)
         files = [(f"jug-{n}.png", build.png(photo(n))) for n in range(22)]
         run = actions.import_product_files(files).cut_out_run
@@ -274,6 +275,8 @@ class TestMany:
         assert cut(run).state == "succeeded" and (run.done, run.total) == (22, 22)
         assert run.result == {"products": 21, "left_out": 1} and Product.objects.waiting().count() == 21
         assert before <= set(Product.objects.values_list("sku", "image_sha256"))
+        panel = max_.get(reverse("cut-out-panel", args=[run.pk])).content.decode()
+        assert "Look at the cut-outs" in panel and "<dd>21<small>of 22" in panel and panel.count("<img") == 11 and "listed below" in panel
         assert "not in the store any more: upload it again" in run.import_problems.get().problem
 
     def test_all_that_wait_are_cut_out_anew_but_not_what_a_person_worked_on_or_drew(self, net, max_):
@@ -298,6 +301,37 @@ class TestMany:
         for row in (by_hand, accepted, drawn, other):
             row.refresh_from_db()
             assert row.image_sha256 == kept[row.pk], row
+
+    def test_all_that_match_over_http_and_by_the_command(self, net, max_, capsys):
+        for sku in ("red jug", "blue jug", "pot"):
+            waiting(sku, title=sku)
+        url = "/api/v1/products/cut-outs"
+
+        def call(path="", **body):
+            response = max_.post(url + path, body, content_type="application/json")
+            return response.status_code, response.json()
+
+        for wrong, sentence in (
+            ({"threshold": 99}, "95"), ({"colour": "red"}, "Unknown field"), ({"q": "lamp"}, "None of them waits"),
+            ({"skus": ["pot", "pan"]}, "No product has the SKU pan."),
+        ):  # fmt: skip
+            status, told = call(**wrong)
+            assert status == 400 and sentence in str(told) and not Run.objects.exists(), wrong
+        made = call(q="jug", threshold=15)[1]
+        run = Run.objects.get(pk=made["id"])
+        assert (made["state"], made["total"]) == ("waiting", 2) and run.parts.get().params["threshold"] == 0.15
+        assert call(f"/{run.pk}/pause")[1]["state"] == "paused" and call(f"/{run.pk}/resume")[1]["state"] == "waiting"
+        assert cut(run).result == {"products": 2, "left_out": 0}
+        assert max_.get(f"{url}/{run.pk}").json()["done"] == 2 and call(f"/{run.pk}/stop")[1]["state"] == "succeeded"
+        assert Product.objects.filter(cut_settings__threshold=0.15).count() == 2
+
+        call_command("products", "cut-out", "--skus", "pot", "--threshold", "20")
+        run = Run.objects.latest("pk")
+        assert f"Run {run.pk}: Cut out 1 product anew" in capsys.readouterr().out
+        assert cut(run).result == {"products": 1, "left_out": 0}
+        for wrong, sentence in ((["--threshold", "3"], "between 5 and 95"), (["--category", "cars"], "None of them waits")):
+            with pytest.raises(CommandError, match=sentence):
+                call_command("products", "cut-out", *wrong)
 
     def test_ticked_ones_and_what_somebody_accepts_meanwhile_stays(self, net, max_):
         jug, pot, _ = waiting("jug"), waiting("pot"), waiting("mug")

@@ -1,6 +1,5 @@
 """`manage.py generate`: have candidates drawn, as the page “Draw candidates” does. Workers do the work."""
 
-import time
 from argparse import ArgumentParser
 from typing import Any
 
@@ -10,9 +9,8 @@ from accounts.models import User
 from generation.costs import cost_of
 from generation.ordering import MAX_SEEDS, Wish, estimate, start
 from generation.planning import MAX_ATTEMPTS, Budget, CannotStart
+from runs.following import tell_until_ended
 from runs.models import Run
-
-POLL_S = 0.5
 
 
 class Command(BaseCommand):
@@ -105,16 +103,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{found.images:,} pictures{time_s}{left_out}.")
 
     def _follow(self, run: Run) -> None:
-        shown = ""
-        while True:
-            run.refresh_from_db()
-            line = f"{run.done:,} of {run.total:,} {run.get_state_display().lower()}"
-            if line != shown:
-                self.stdout.write(line)
-                shown = line
-            if run.is_finished:
-                break
-            time.sleep(POLL_S)
+        tell_until_ended(run, self.stdout)
         cost, failed = cost_of(run), run.plan.failures.count()
         each = f", {cost.seconds_per_image:.1f} s each" if cost.seconds_per_image else ""
         self.stdout.write(f"{cost.images:,} pictures in {cost.seconds:,.0f} s of computing{each}; {failed:,} failed.")
