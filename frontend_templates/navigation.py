@@ -85,7 +85,7 @@ SECTIONS: list[tuple[Place, list[Place]]] = [
             Place("Rounds", "rounds", "train", ("round",)),
         ],
     ),
-    (Place("Runs", "runs", "see_runs", ("run",)), []),
+    (Place("Runs", "runs", "see_runs", ("run", "generation-failed")), []),
 ]
 
 

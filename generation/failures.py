@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Count
 
 from generation.models import Failure, Plan
 from generation.planning import part_kind, seed_of
@@ -12,6 +13,7 @@ from runs.actions import add_parts
 from runs.models import Run
 
 MOST_AT_ONCE = 10_000
+REASONS_SHOWN = 20
 
 
 def retry(run: Run) -> int:
@@ -32,6 +34,13 @@ def retry(run: Run) -> int:
             state=Run.State.WAITING, finished_at=None, error="", stop_requested=False
         )  # fmt: skip
     return len(rows)
+
+
+def reasons(plan: Plan) -> list[tuple[str, int]]:
+    """Which problems, and how often among the newest MOST_AT_ONCE; the most frequent first."""
+    newest = Failure.objects.filter(plan=plan).order_by("-pk").values("pk")[:MOST_AT_ONCE]
+    counted = Failure.objects.filter(pk__in=newest).order_by().values_list("problem").annotate(n=Count("pk"))
+    return list(counted.order_by("-n", "problem")[:REASONS_SHOWN])
 
 
 def _item(row: Failure, plan: Plan) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import Any
 from django import forms
 
 from generation.figures import categories, sources
-from generation.models import Product, Prompt
-from generation.ordering import MAX_SEEDS, Wish, has_judge
+from generation.models import Generator, Product, Prompt
+from generation.ordering import MAX_SEEDS, Wish, has_judge, some_of
 from generation.planning import MAX_ATTEMPTS, MAX_CANDIDATES_A_RUN, Budget
 
 
@@ -37,6 +37,11 @@ class GenerateForm(forms.Form):
         Prompt.objects.filter(is_active=True).order_by("name"),
         widget=forms.CheckboxSelectMultiple,
         error_messages={"required": "Choose at least one prompt."},
+    )
+    generator = forms.ModelChoiceField(
+        Generator.objects.exclude(kind=Generator.IMPORTED).order_by("-is_in_use", "-pk"),
+        required=False,
+        empty_label="The one in use",
     )
     per_pair = forms.IntegerField(
         label="Pictures of each product with each prompt", min_value=1, max_value=MAX_SEEDS, initial=1
@@ -91,9 +96,7 @@ class GenerateForm(forms.Form):
         wanted = list(dict.fromkeys(sku for sku in re.split(r"[\s,;]+", self.cleaned_data["skus"]) if sku))
         unknown = sorted(set(wanted) - set(Product.objects.filter(sku__in=wanted).values_list("sku", flat=True)))
         if unknown:
-            raise forms.ValidationError(
-                f"No product has the SKU {', '.join(unknown[:5])}{' …' if len(unknown) > 5 else ''}."
-            )
+            raise forms.ValidationError(f"No product has the SKU {some_of(unknown)}.")
         return wanted
 
     def clean_attempts(self) -> int:
@@ -106,6 +109,9 @@ class GenerateForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
+        named, most = len(data.get("skus", ())), data.get("most_products")
+        if most is not None and most < named:
+            self.add_error("most_products", f"You name {named:,} products below: empty this field to draw them all.")
         given = [data.get(name) is not None for name in ("early_step", "early_threshold")]
         if any(given) and not all(given) and not self.errors.keys() & {"early_step", "early_threshold"}:
             missing = "early_threshold" if given[0] else "early_step"
@@ -123,10 +129,16 @@ class GenerateForm(forms.Form):
         chosen = self.cleaned_data
         return Wish(
             skus=chosen["skus"], category=chosen["category"], source=chosen["source"], q=chosen["q"],
-            newest=chosen["most_products"], prompts=[prompt.pk for prompt in chosen["prompts"]],
+            newest=chosen["most_products"], generator=chosen["generator"].pk if chosen["generator"] else None,
+            prompts=[prompt.pk for prompt in chosen["prompts"]],
             per_pair=chosen["per_pair"], attempts=chosen["attempts"], base_seed=chosen["base_seed"],
             budget=Budget(chosen["budget_images"], chosen["budget_minutes"]), early_stop=self.early_stop,
         )  # fmt: skip
+
+    @property
+    def has_generators(self) -> bool:
+        """More than one that could draw."""
+        return len(self.fields["generator"].queryset[:2]) > 1
 
     def prompt_groups(self) -> list[tuple[str, list[Any]]]:
         """The ticks by the categories they are for, those for every product first."""

@@ -60,7 +60,9 @@ class Wish:
             rows = rows.filter(categories__contains=own) if own else rows.filter(categories=[])
         if not self.prompts:
             return list(rows)
-        ids = [value for value in self.prompts if isinstance(value, int) or value.isdigit()]
+        # A name may be a number, too: then it is the name that counts.
+        called = set(Prompt.objects.filter(name__in=map(str, self.prompts)).values_list("name", flat=True))
+        ids = [value for value in self.prompts if _is_id(value) and str(value) not in called]
         names = [value for value in self.prompts if value not in ids]
         known = _all_there(names, Prompt, "name", "There is no prompt called")
         found = _all_there([int(value) for value in ids], Prompt, "pk", "There is no prompt of the id")
@@ -69,8 +71,17 @@ class Wish:
     def chosen_generator(self) -> Generator | None:
         if self.generator is None:
             return Generator.objects.filter(is_in_use=True).first()
-        by = "pk" if isinstance(self.generator, int) or self.generator.isdigit() else "name"
+        by = "pk" if _is_id(self.generator) else "name"
         return Generator.objects.get(**{by: _all_there([self.generator], Generator, by, "There is no generator")[0]})
+
+
+def _is_id(value: int | str) -> bool:
+    return isinstance(value, int) or value.isdecimal()
+
+
+def some_of(values: Sequence[str], most: int = 5) -> str:
+    """A few of many, as they stand in a sentence."""
+    return ", ".join(value[:80] for value in values[:most]) + (" …" if len(values) > most else "")
 
 
 def _all_there(wanted: Sequence[Any], model: Any, name: str, sentence: str) -> Sequence[Any]:
@@ -79,7 +90,7 @@ def _all_there(wanted: Sequence[Any], model: Any, name: str, sentence: str) -> S
     known = {str(value) for value in model.objects.filter(**{f"{name}__in": wanted}).values_list(name, flat=True)}
     unknown = [str(value) for value in wanted if str(value) not in known]
     if unknown:
-        raise CannotStart(f"{sentence} {', '.join(unknown[:5])[:300]}{' …' if len(unknown) > 5 else ''}.")
+        raise CannotStart(f"{sentence} {some_of(unknown)}.")
     return wanted
 
 

@@ -192,7 +192,9 @@ def start_generation(
         "generator": generator.pk, "attempts": attempts, "base_seed": base_seed, "then": then_each_part or [],
         "early_stop": early_stop,
     }  # fmt: skip
-    title = f"Draw {total:,} candidates" + (f", up to {attempts} attempts each" if attempts > 1 else "")
+    title = f"Draw {total:,} candidate{'' if total == 1 else 's'}" + (
+        f", up to {attempts} attempts each" if attempts > 1 else ""
+    )
     with transaction.atomic():
         run = Run.objects.create(
             kind="generate", title=title, state=Run.State.WAITING, total=total, started_at=timezone.now(),

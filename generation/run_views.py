@@ -14,6 +14,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django_htmx.http import HttpResponseStopPolling
 
 from accounts.roles import requires
+from config.paging import newest_first
+from config.tables import as_csv_stream
 from generation import costs, failures, ordering
 from generation.generate_form import BudgetForm, GenerateForm
 from generation.models import Generator, Plan, Product, Prompt
@@ -97,6 +99,28 @@ def panel(request: HttpRequest, pk: int) -> HttpResponse:
     }  # fmt: skip
     content = render_to_string("generation/run_panel.html", context, request=request)
     return HttpResponseStopPolling(content) if run.is_finished and request.htmx else HttpResponse(content)
+
+
+@requires("see_runs")
+@require_safe
+def failed(request: HttpRequest, pk: int) -> HttpResponse:
+    """All that could not be drawn: which reasons, how often, and every picture."""
+    plan = get_object_or_404(Plan.objects.light().select_related("run"), run=pk)
+    rows = plan.failures.select_related("product", "prompt")
+    context = {
+        "run": plan.run, "page": newest_first(request, rows, FAILURES_SHOWN), "reasons": failures.reasons(plan),
+        "most": failures.MOST_AT_ONCE, "may_steer": _may_steer(request, plan.run),
+    }  # fmt: skip
+    return render(request, f"generation/failures.html{'#rows' if request.htmx else ''}", context)
+
+
+@requires("see_runs")
+@require_safe
+def failed_table(request: HttpRequest, pk: int) -> HttpResponse:
+    plan = get_object_or_404(Plan.objects.light(), run=pk)
+    names = ("product__sku", "product__title", "prompt__name", "seed", "attempt", "problem")
+    rows = plan.failures.order_by("pk").values_list(*names).iterator(2000)
+    return as_csv_stream(f"run-{pk}-failures", ["sku", "title", "prompt", "seed", "attempt", "problem"], rows)
 
 
 def _recurrent(run: Run) -> dict[str, Any]:

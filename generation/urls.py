@@ -15,6 +15,7 @@ urlpatterns = [
     path("products/bulk/", product_views.products_bulk, name="products_bulk"),
     path("products/cut-out-anew/", product_views.products_recut, name="products_recut"),
     path("products/cut-outs/", product_views.cut_outs_next, name="cut_outs"),
+    path("products/cut-outs/<int:pk>/", product_views.cut_out_panel, name="cut-out-panel"),
     path("products/<int:pk>/cut-out/", product_views.cut_out, name="cut_out"),
     path("products/<int:pk>/cut-out/original/", product_views.cut_out_original, name="cut_out_original"),
     path("products/<int:pk>/cut-out/accept/", product_views.cut_out_accept, name="cut_out_accept"),
@@ -42,5 +43,7 @@ urlpatterns = [
     path("generate/", run_views.generate, name="generate"),
     path("generate/<int:pk>/", run_views.panel, name="generation-panel"),
     path("generate/<int:pk>/retry/", run_views.retry, name="generation-retry"),
+    path("generate/<int:pk>/failures/", run_views.failed, name="generation-failed"),
+    path("generate/<int:pk>/failures.csv", run_views.failed_table, name="generation-failed-table"),
     path("generate/<int:pk>/budget/", run_views.budget, name="generation-budget"),
 ]

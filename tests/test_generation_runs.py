@@ -317,10 +317,10 @@ class TestWhoeverStartsIt:
         assert out.getvalue().startswith("5 pictures") and not Run.objects.exists()
         call_command("generate", "--skus", "sku-1", "--prompts", "table", "--seed", "7", stdout=out)
         run = Run.objects.get(kind="generate")
-        assert f"Run {run.pk}: Draw 1 candidates." in out.getvalue() and run.plan.products == [products[1].pk]
+        assert f"Run {run.pk}: Draw 1 candidate." in out.getvalue() and run.plan.products == [products[1].pk]
         for wrong, sentence in (
             (["--skus", "nope"], "No product has the SKU nope"), (["--prompts", "nope"], "no prompt called nope"),
-            (["--generator", "nope"], "no generator nope"), (["--attempts", "2"], "need an RFNet in use"),
+            (["--generator", "nope"], "no generator nope"), (["--prompts", "²"], "no prompt called ²"), (["--attempts", "2"], "need an RFNet in use"),
             (["--per-pair", "0"], "between 1 and"), (["--as", "nobody"], "nobody called nobody"),
         ):
             with pytest.raises(CommandError, match=sentence):
@@ -368,6 +368,10 @@ class TestWhoeverStartsIt:
         assert html.index(f"drawn-{newest.pk}") < html.index(f"drawn-{newest.pk - 1}") and "EUR" in html
         assert "Try failed again" in html and "The budget is used up" in html
         assert ">Resume<" not in client.get(reverse("run", args=[run.pk])).content.decode()
+        listed = client.get(reverse("generation-failed", args=[run.pk])).content.decode()
+        assert f"{run.plan.failures.count()} ×" in listed and "Try failed again" in listed
+        table = b"".join(client.get(reverse("generation-failed-table", args=[run.pk])).streaming_content).decode()
+        assert table.count("\n") == 1 + run.plan.failures.count() and "sku-0,Lamp 0,table," in table
         made = Candidate.objects.count()
         same = client.post(reverse("generation-budget", args=[run.pk]), {"images": made, "minutes": ""}, follow=True)
         assert f"It has made {made} pictures already: give it more than that" in same.content.decode() and state(run) == "spent"

@@ -26,4 +26,11 @@
     root.dataset.theme = theme;
     dispatchEvent(new Event("themechange"));
   });
+
+  // On a narrow screen the tabs scroll: the one we are on is in sight.
+  addEventListener("DOMContentLoaded", () => {
+    const here = document.querySelector(".tabs [aria-current]");
+    const row = here?.parentElement;
+    if (row) row.scrollLeft = here.offsetLeft - row.offsetLeft + (here.offsetWidth - row.clientWidth) / 2;
+  });
 })();
