@@ -2,6 +2,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db import IntegrityError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -31,8 +32,8 @@ from generation.models import (
     VariableList,
 )
 from generation.planning import MOST_TICKED, CannotStart
-from generation.prompt_forms import SCALE, PromptForm
-from generation.prompt_library import save_prompt
+from generation.prompt_forms import SCALE, PromptForm, VariableListForm
+from generation.prompt_library import CannotSave, save_list, save_prompt, why_list_stays
 
 
 def picture(sha256: str) -> str:
@@ -87,35 +88,27 @@ class ProductAdmin(StaffAdmin):
         return draw_with(self, request, "products", chosen)
 
 
-def _dress() -> dict[str, forms.Widget]:
-    return {
-        "text": UnfoldAdminTextareaWidget(attrs={"rows": 4}),
-        "negative_text": UnfoldAdminTextareaWidget(attrs={"rows": 2}),
-        "image_scale": UnfoldAdminDecimalFieldWidget(attrs=SCALE),
-        "categories": UnfoldAdminCheckboxSelectMultipleWidget(),
-        "tags": UnfoldAdminTextInputWidget(),
-        "notes": UnfoldAdminTextareaWidget(attrs={"rows": 2}),
-    }
+class Dressed(forms.ModelForm):
+    """A page's own form in the admin's dress; it too shows what another has changed meanwhile."""
 
-
-class PromptAdminForm(PromptForm):
-    """The page's own form, in the admin's dress; it too shows what another has changed meanwhile."""
-
-    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+    SEEN: tuple[str, ...]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name, widget in _dress().items():
+        for name, widget in self.dress().items():
             field = self.fields[name]
             widget.is_required, field.widget = field.required, widget
-        self.fields["categories"].choices = self.fields["categories"].choices
         if self.instance.pk:
             self.initial["seen"] = edits.seen(self.instance, self.SEEN)
+
+    def dress(self) -> dict[str, forms.Widget]:
+        raise NotImplementedError
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
         if self.instance.pk:
-            now = Prompt.objects.select_for_update().get(pk=self.instance.pk)  # the admin's page is one transaction
+            rows = type(self.instance)._default_manager.select_for_update()  # the admin's page is one transaction
+            now = rows.get(pk=self.instance.pk)
             if changes := edits.changed_since(now, self.SEEN, data.get("seen", "")):
                 self.data = self.data.copy()
                 self.data["seen"] = edits.seen(now, self.SEEN)
@@ -124,6 +117,31 @@ class PromptAdminForm(PromptForm):
                     f"Somebody else has saved this while you were writing. {told}. Save once more to put yours in its place."
                 )
         return data
+
+
+class PromptAdminForm(Dressed, PromptForm):
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["categories"].choices = self.fields["categories"].choices
+
+    def dress(self) -> dict[str, forms.Widget]:
+        return {
+            "text": UnfoldAdminTextareaWidget(attrs={"rows": 4}),
+            "negative_text": UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+            "image_scale": UnfoldAdminDecimalFieldWidget(attrs=SCALE),
+            "categories": UnfoldAdminCheckboxSelectMultipleWidget(),
+            "tags": UnfoldAdminTextInputWidget(),
+            "notes": UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        }
+
+
+class VariableListAdminForm(Dressed, VariableListForm):
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def dress(self) -> dict[str, forms.Widget]:
+        return {"name": UnfoldAdminTextInputWidget(), "values": UnfoldAdminTextareaWidget(attrs={"rows": 12})}
 
 
 class EarlierTexts(TabularInline):
@@ -161,7 +179,10 @@ class PromptAdmin(StaffAdmin):
 
     def save_model(self, request: HttpRequest, obj: Prompt, form: Any, change: bool) -> None:
         before = Prompt.objects.select_for_update().get(pk=obj.pk) if change else None
-        save_prompt(obj, before, request.user)
+        try:
+            save_prompt(obj, before, request.user)
+        except CannotSave as problem:
+            raise IntegrityError(str(problem)) from problem
 
     @admin.action(description="Draw candidates…")
     def draw(self, request: HttpRequest, chosen: QuerySet[Prompt]) -> HttpResponse | None:
@@ -170,11 +191,29 @@ class PromptAdmin(StaffAdmin):
 
 @admin.register(VariableList)
 class VariableListAdmin(StaffAdmin):
-    """Made and changed on its page, which checks the prompts that use it."""
+    """By the checks of its page: a list that prompts draw from keeps its name and stays."""
 
-    see = "see_candidates"
+    see, add, change, delete = "see_candidates", "generate", "generate", "generate"
+    form = VariableListAdminForm
+    fields = [*VariableListForm.SEEN, "seen"]
     list_display = ["id", "name", "values"]
     search_fields = ["name"]
+
+    def save_model(self, request: HttpRequest, obj: VariableList, form: Any, change: bool) -> None:
+        try:
+            save_list(obj)
+        except CannotSave as problem:
+            raise IntegrityError(str(problem)) from problem
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        row = self.get_object(request, object_id)
+        if row is not None and (problem := why_list_stays(row)) and self.has_delete_permission(request, row):
+            self.message_user(request, problem, "error")
+            return redirect("admin:generation_variablelist_change", row.pk)
+        return super().delete_view(request, object_id, extra_context)
 
 
 @admin.register(CategoryDefaults)

@@ -23,13 +23,13 @@ class Change:
 
 def version(row: models.Model, fields: Sequence[str]) -> str:
     """Another one once any of the fields has changed."""
-    values = json.dumps({name: getattr(row, name) for name in fields}, sort_keys=True)
+    values = json.dumps({name: _value(row, name) for name in fields}, sort_keys=True)
     return hashlib.sha256(values.encode()).hexdigest()[:16]
 
 
 def seen(row: models.Model, fields: Sequence[str]) -> str:
     """What the form was filled with, signed; it goes with the form and comes back."""
-    return signing.dumps({name: getattr(row, name) for name in fields}, salt=_SALT, compress=True)
+    return signing.dumps({name: _value(row, name) for name in fields}, salt=_SALT, compress=True)
 
 
 def changed_since(row: models.Model, fields: Sequence[str], token: str) -> list[Change]:
@@ -41,10 +41,17 @@ def changed_since(row: models.Model, fields: Sequence[str], token: str) -> list[
     except signing.BadSignature:
         return []
     return [
-        Change(_title(row, name), shown(before[name]), shown(getattr(row, name)))
+        Change(_title(row, name), shown(before[name]), shown(_value(row, name)))
         for name in fields
-        if name in before and before[name] != getattr(row, name)
+        if name in before and before[name] != _value(row, name)
     ]
+
+
+def _value(row: models.Model, name: str) -> Any:
+    """Of rows that belong to it: what they are called."""
+    if not row._meta.get_field(name).many_to_many:
+        return getattr(row, name)
+    return sorted(str(one) for one in getattr(row, name).all()) if row.pk else []
 
 
 def _title(row: models.Model, name: str) -> str:

@@ -35,6 +35,14 @@ class MaySeeOrWrite(BasePermission):
         return request.user is not None and may(request.user, "generate" if writes else self.ability)
 
 
+class MayWrite(BasePermission):
+    ability = "generate"
+    message = "Your role can't do this (write prompts and their lists). Ask an operator for it."
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return request.user is not None and may(request.user, self.ability)
+
+
 class ChangedMeanwhile(APIException):
     status_code = 409
     default_code = "changed_meanwhile"

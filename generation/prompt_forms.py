@@ -9,7 +9,14 @@ from django import forms
 from adproof import wording
 from generation.forms import categories
 from generation.models import MAX_PROMPT_CHARS, CategoryDefaults, Prompt, VariableList
-from generation.prompt_library import MAX_VALUES, NAME_IS_TAKEN, CannotSave, all_lists, check_rename
+from generation.prompt_library import (
+    LIST_NAME_IS_TAKEN,
+    MAX_VALUES,
+    NAME_IS_TAKEN,
+    CannotSave,
+    all_lists,
+    check_rename,
+)
 
 SCALE = {"step": "0.01", "min": "0.1", "max": "0.95"}
 
@@ -67,7 +74,7 @@ class PromptForm(forms.ModelForm):
         }
         help_texts = {"image_scale": "Its longest side as a share of the picture, 0.1 to 0.95."}
         widgets = {"image_scale": forms.NumberInput(attrs=SCALE)}
-        error_messages = {"name": {"unique": NAME_IS_TAKEN}}
+        error_messages = {"name": {"unique": NAME_IS_TAKEN, "required": "Give it a name."}}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -118,7 +125,9 @@ class VariableListForm(forms.ModelForm):
     SEEN = ("name", "values")
 
     name = forms.CharField(
-        max_length=40, help_text="Small letters, digits and _. In a prompt it stands in braces, such as {colour}."
+        max_length=40,
+        help_text="Small letters, digits and _. In a prompt it stands in braces, such as {colour}.",
+        error_messages={"required": "Give it a name."},
     )
     values = forms.CharField(
         widget=forms.Textarea(attrs={"rows": 12}),
@@ -143,7 +152,7 @@ class VariableListForm(forms.ModelForm):
         if name in wording.RESERVED:
             raise forms.ValidationError(f"{{{name}}} is the product's own: choose another name.")
         if VariableList.objects.filter(name=name).exclude(pk=self.instance.pk).exists():
-            raise forms.ValidationError("There is a list of this name already: choose another.")
+            raise forms.ValidationError(LIST_NAME_IS_TAKEN)
         if self.instance.pk:
             try:
                 check_rename(VariableList.objects.get(pk=self.instance.pk), name)
@@ -164,6 +173,8 @@ class VariableListForm(forms.ModelForm):
 
 
 class CategoryDefaultsForm(forms.ModelForm):
+    SEEN = ("image_scale", "negative_text", "prompts")
+
     prompts = forms.ModelMultipleChoiceField(
         Prompt.objects.filter(is_active=True).order_by("name"),
         required=False,

@@ -16,6 +16,7 @@ from generation.scenes import Words
 WORDS = ("text", "negative_text", "image_scale")
 MAX_VALUES = 500
 NAME_IS_TAKEN = "There is a prompt of this name already: choose another."
+LIST_NAME_IS_TAKEN = "There is a list of this name already: choose another."
 PREVIEWS = 3
 
 
@@ -65,6 +66,15 @@ def save_prompt(prompt: Prompt, before: Prompt | None, user: Any) -> None:
         raise CannotSave(NAME_IS_TAKEN) from error
 
 
+def save_list(row: VariableList) -> None:
+    """Raises CannotSave: somebody has given its name to another in the same moment."""
+    try:
+        with transaction.atomic():
+            row.save()
+    except IntegrityError as error:
+        raise CannotSave(LIST_NAME_IS_TAKEN) from error
+
+
 def copy_prompt(prompt: Prompt, suffix: Suffix | None) -> Prompt:
     """A prompt like this one, with a suffix. Raises CannotSave when its text would be too long."""
     text, negative = prompt.text, prompt.negative_text
@@ -112,11 +122,19 @@ def _variables(prompt: Prompt) -> set[str]:
 def delete_list(pk: int) -> str:
     """Returns its name. Raises CannotSave while prompts draw from it."""
     with transaction.atomic():
-        row = VariableList.objects.select_for_update().get(pk=pk)
-        if used := users_of(row.name):
-            raise CannotSave(f"{{{row.name}}} is used by {_some(used)}: change those first.")
+        row = VariableList.objects.select_for_update().filter(pk=pk).first()
+        if row is None:
+            raise CannotSave("Somebody has deleted this list already.")
+        if problem := why_list_stays(row):
+            raise CannotSave(problem)
         row.delete()
     return row.name
+
+
+def why_list_stays(row: VariableList) -> str:
+    """Why it can't be deleted, as a sentence; empty: it can."""
+    used = users_of(row.name)
+    return f"{{{row.name}}} is used by {_some(used)}: change those first." if used else ""
 
 
 def check_rename(row: VariableList, name: str) -> None:

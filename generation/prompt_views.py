@@ -85,7 +85,7 @@ def _saved(request: HttpRequest, form: PromptForm, before: Prompt | None) -> boo
 def prompt_preview(request: HttpRequest) -> HttpResponse:
     """What the text becomes, while it is written."""
     sample = request.POST.get("sample", "")
-    product = Product.objects.filter(pk=int(sample)).first() if sample.isdigit() and len(sample) < 19 else None
+    product = Product.objects.filter(pk=int(sample)).first() if sample.isdecimal() and len(sample) < 19 else None
     if product is None or "another" in request.POST:
         chosen = request.POST.getlist("categories")[:200]
         product = prompt_library.sample_product(chosen, product.pk if product else 0)
@@ -142,18 +142,26 @@ def variable_edit(request: HttpRequest, pk: int | None = None) -> HttpResponse:
     if form.is_bound and form.is_valid():
         with transaction.atomic():
             if pk:
-                now = VariableList.objects.select_for_update().get(pk=pk)
+                now = get_object_or_404(VariableList.objects.select_for_update(), pk=pk)
                 changes = edits.changed_since(now, VariableListForm.SEEN, request.POST.get("seen", ""))
-            if not changes:
-                form.save()
+            if not changes and _saved_list(form):
                 messages.success(request, f"{{{form.cleaned_data['name']}}} is saved.")
                 return redirect("variables")
-    now = VariableList.objects.get(pk=pk) if pk else VariableList(name="", values=[])
+    now = get_object_or_404(VariableList, pk=pk) if pk else VariableList(name="", values=[])
     context = {
         "form": form, "row": now if pk else None, "changes": changes, "seen": edits.seen(now, VariableListForm.SEEN) if pk else "",
         "used": prompt_library.users_of(now.name) if pk else [],
     }  # fmt: skip
     return render(request, "generation/variable.html", context, status=422 if form.is_bound else 200)
+
+
+def _saved_list(form: VariableListForm) -> bool:
+    try:
+        prompt_library.save_list(form.save(commit=False))
+    except prompt_library.CannotSave as problem:
+        form.add_error("name", str(problem))
+        return False
+    return True
 
 
 @requires("generate")
@@ -164,7 +172,7 @@ def variable_delete(request: HttpRequest, pk: int) -> HttpResponse:
         messages.success(request, f"{{{prompt_library.delete_list(pk)}}} is deleted.")
     except prompt_library.CannotSave as problem:
         messages.error(request, str(problem))
-        return redirect("variable", pk)
+        return redirect("variable", pk) if VariableList.objects.filter(pk=pk).exists() else redirect("variables")
     return redirect("variables")
 
 
@@ -185,12 +193,21 @@ def category_defaults(request: HttpRequest) -> HttpResponse:
     form = CategoryDefaultsForm(request.POST if request.method == "POST" else None, instance=row)
     if form.is_bound and name not in names:
         form.add_error(None, f"No product is of the category “{name}”.")
+    changes: list[edits.Change] = []
     if form.is_bound and form.is_valid():
         with transaction.atomic():
-            form.save()
-        messages.success(request, f"What is usual for “{name}” is saved.")
-        return redirect("category_defaults")
-    context = {"form": form, "name": name}
+            # Also where two people say it for the first time in the same moment.
+            now, _ = CategoryDefaults.objects.select_for_update().get_or_create(category=name)
+            changes = edits.changed_since(now, CategoryDefaultsForm.SEEN, request.POST.get("seen", ""))
+            if not changes:
+                form.instance.pk, form.instance._state.adding = now.pk, False
+                form.save()
+                messages.success(request, f"What is usual for “{name}” is saved.")
+                return redirect("category_defaults")
+    stands = CategoryDefaults.objects.filter(category=name).first() or CategoryDefaults(category=name)
+    context = {
+        "form": form, "name": name, "changes": changes, "seen": edits.seen(stands, CategoryDefaultsForm.SEEN),
+    }  # fmt: skip
     return render(request, "generation/category_defaults.html", context, status=422 if form.is_bound else 200)
 
 

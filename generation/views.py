@@ -1,8 +1,8 @@
+import json
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -21,6 +21,7 @@ from generation.gallery import with_labels
 from generation.importing import BadImport, Problem, ZipPictures
 from generation.models import Generator, Product
 from generation.planning import CannotStart
+from generation.product_filter import matching
 
 PAGE_SIZE = 40
 PRODUCT_STATES = [
@@ -30,18 +31,6 @@ PRODUCT_STATES = [
 
 def page_or_part(request: HttpRequest, template: str, context: dict[str, Any], part: str = "rows") -> HttpResponse:
     return render(request, f"{template}#{part}" if request.htmx else template, context)
-
-
-def matching(asked: QueryDict) -> QuerySet[Product]:
-    """The products of the list's filter, as it stands in the address."""
-    rows = Product.objects.all()
-    if query := asked.get("q", "").strip()[:200]:
-        rows = rows.filter(Q(title__icontains=query) | Q(sku__icontains=query) | Q(description__icontains=query))
-    for name in ("category", "source"):
-        if value := asked.get(name, "")[:80]:
-            rows = rows.filter(**{name: value})
-    state = asked.get("state", "")
-    return {"waiting": rows.waiting, "unsuitable": rows.flagged, "drawable": rows.drawable}.get(state, rows.all)()
 
 
 @requires("see_candidates")
@@ -137,6 +126,7 @@ def generators(request: HttpRequest) -> HttpResponse:
         row.candidate_count = counts.get(row.pk, 0)
         row.pace_s = paces.get(row.pk)
         row.money = money(row.pace_s)
+        row.config_json = json.dumps({"key": row.key, **row.config}, indent=2, ensure_ascii=False) if row.config else ""
     return render(request, "generation/generators.html", {"generators": rows})
 
 

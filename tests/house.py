@@ -31,7 +31,7 @@ from annotation.models import (
 )
 from generation.models import Candidate, Failure, Generator, Plan, Share
 from runs.models import Run, RunMetric
-from tests import build, data_rows, pair_rows
+from tests import build, cut_out_rows, data_rows, pair_rows
 
 WORDS = "A long title of a lamp with a linen shade, brass foot, and a cable of three metres in a fabric of three colours"
 
@@ -82,7 +82,10 @@ class House:
             "thumbnails/": 96,
             "thumbnails/<int:px>/": self.candidate.image_sha256,
             "products/": self.product.pk,
+            "products/cut-outs/": self.cutting.pk,
             "api/v1/products/": self.product.pk,
+            "api/v1/products/cut-outs/": self.cutting.pk,
+            "api/v1/variables/": self.variable.pk,
             "api/v1/prompts/": build.prompt().pk,
             "prompts/": build.prompt().pk,
             "prompts/variables/": self.variable.pk,
@@ -153,6 +156,10 @@ class House:
 
         people = self.people
         self.variable = VariableList.objects.create(name="colour", values=["warm sand", "sage", WORDS])
+        cut_out_rows.waiting("jug", category="lamps")
+        self.cutting = Run.objects.create(
+            kind="cut_out", title="Cut out 1 product", state="paused", created_by=people["max"], total=1
+        )
         PromptText.objects.create(prompt=build.prompt(), text=WORDS, image_scale=0.4, changed_by=people["olga"])
         CategoryDefaults.objects.create(category="lamps", image_scale=0.4, negative_text="cables").prompts.add(build.prompt())
         self.project = Project.objects.create(

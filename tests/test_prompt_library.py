@@ -176,6 +176,51 @@ class TestWritingElsewhere:
         assert client.post(url, asked).status_code == 403
 
 
+    def test_lists_are_written_over_http_by_the_checks_of_their_page(self, max_):
+        def call(method, path="", body=None):
+            response = getattr(max_, method)(f"/api/v1/variables/{path}", body, content_type="application/json")
+            return response.status_code, response.json()
+
+        made = call("post", "", {"name": "{Colour}", "values": ["sand", " warm  sage ", "sand"]})[1]
+        assert (made["name"], made["values"], made["prompts"]) == ("colour", ["sand", "warm sage"], 0)
+        build.prompt("Walls", text="{colour} wall")
+        for wrong, name, sentence in (
+            ({"name": "color"}, "name", "{colour} is used by “Walls”: keep its name"), ({"values": []}, "values", "at least one value"),
+            ({"values": ["x" * 201]}, "values", "200"), ({"name": "product"}, "name", "the product's own"),
+        ):  # fmt: skip
+            status, told = call("patch", made["id"], wrong)
+            assert status == 400 and sentence in str(told[name]), wrong
+        assert call("patch", made["id"], {"values": ["slate"], "version": made["version"]})[1]["values"] == ["slate"]
+        status, told = call("patch", made["id"], {"values": ["moss"], "version": made["version"]})
+        assert status == 409 and "Somebody has changed this list" in told["detail"]
+        assert call("get")[1]["variables"][0]["prompts"] == 1 and call("get", "?before=1")[1]["variables"] == []
+        status, told = call("post", f"{made['id']}/delete", {})
+        assert status == 400 and "used by “Walls”: change those first" in told["detail"]
+        Prompt.objects.update(text="a wall")
+        assert call("post", f"{made['id']}/delete", {}) == (200, {"deleted": "colour"}) and call("get", made["id"])[0] == 404
+
+    def test_and_in_the_admin(self, client, people, colours):
+        type(people["olga"]).objects.update(is_staff=True)
+        client.force_login(people["olga"])
+        build.prompt("Walls", text="{colour} wall")
+        url = reverse("admin:generation_variablelist_change", args=[colours.pk])
+        form = client.get(url).context["adminform"].form
+        assert "sand\nsage\nslate" in form.as_p()
+        refused = client.post(url, {"name": "color", "values": "sand"}).content.decode()
+        assert "{colour} is used by “Walls”: keep its name" in refused
+        VariableList.objects.update(values=["moss"])
+        warned = client.post(url, {"name": "colour", "values": "sand", "seen": form.initial["seen"]}).content.decode()
+        assert "Somebody else has saved this" in warned and "moss" in warned
+        assert client.post(url, {"name": "colour", "values": "sand\nice"}).status_code == 302
+        assert VariableList.objects.get().values == ["sand", "ice"]
+        gone = reverse("admin:generation_variablelist_delete", args=[colours.pk])
+        html = client.post(gone, {"post": "yes"}, follow=True).content.decode()
+        assert "used by “Walls”: change those first" in html and VariableList.objects.exists()
+        Prompt.objects.update(text="a wall")
+        client.post(gone, {"post": "yes"})
+        assert not VariableList.objects.exists()
+
+
 class TestLists:
     def test_values_come_one_a_line_each_once(self, max_):
         max_.post(reverse("variable_create"), {"name": "{Surface}", "values": " oak  table\n\nmarble\noak table\n"})

@@ -36,6 +36,7 @@ products_recut        edit_products    POST
 cut_outs              edit_products    GET
 cut_out               edit_products    GET
 cut_out_original      edit_products    GET
+cut-out-panel         see_runs         GET
 cut_out_accept        edit_products    POST
 cut_out_redo          edit_products    POST
 prompts               see_candidates   GET
@@ -61,6 +62,8 @@ candidate-remade      see_runs         GET
 candidates-send       manage_tasks     POST
 generate              generate         GET POST
 generation-panel      see_runs         GET
+generation-failed     see_runs         GET
+generation-failed-table see_runs       GET
 generation-retry      generate         POST own=olga
 generation-budget     generate         POST own=olga
 api-generation-runs   generate         GET POST
@@ -169,6 +172,14 @@ api-prompt            see_candidates   GET PATCH:generate
 api-products          see_candidates   GET POST:edit_products
 api-product           see_candidates   GET PATCH:edit_products
 api-product-flag      edit_products    POST
+api-cut-outs-anew     edit_products    POST
+api-cut-outs-run      edit_products    GET
+api-cut-outs-pause    edit_products    POST own=max
+api-cut-outs-resume   edit_products    POST own=max
+api-cut-outs-stop     edit_products    POST own=max
+api-variables         see_candidates   GET POST:generate
+api-variable          see_candidates   GET PATCH:generate
+api-variable-delete   generate         POST
 desk-projects         label            GET
 desk-lease            label            POST
 desk-annotations      label            POST
@@ -258,6 +269,9 @@ def bodies(house):
         "api-prompts": {"name": "oak", "text": "on an oak table"},
         "api-prompt": {"text": "on an oak table"},
         "api-product-flag": {"unsuitable": True, "reason": "cut off"},
+        **{f"api-cut-outs-{press}": {} for press in ("anew", "pause", "resume", "stop")},
+        "api-variables": {"name": "surface", "values": ["oak table"]},
+        "api-variable": {"values": ["sand"]},
         "api-generation-runs": {"newest": 1, "limit": 1},
         "api-generation-budget": {"images": 100},
         **{f"api-generation-{press}": {} for press in ("pause", "resume", "stop", "retry")},
