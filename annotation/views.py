@@ -42,7 +42,7 @@ def labels_with_examples(project: Project | None = None) -> list[dict[str, Any]]
 def chosen_project(request: HttpRequest) -> Project | None:
     asked = request.GET.get("project", "")
     if asked:
-        return get_object_or_404(Project, pk=int(asked) if asked.isdigit() and len(asked) < 19 else 0)
+        return get_object_or_404(Project, pk=int(asked) if asked.isdecimal() and len(asked) < 19 else 0)
     projects = Project.objects.order_by("id")
     return projects.filter(is_paused=False).first() or projects.first()
 

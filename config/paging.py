@@ -18,7 +18,7 @@ class Page:
 def newest_first(request: HttpRequest, rows: QuerySet[Any], size: int) -> Page:
     """The page after ?before=ID."""
     before = request.GET.get("before", "")
-    is_first = not (before.isdigit() and len(before) < 19)
+    is_first = not (before.isdecimal() and len(before) < 19)
     if not is_first:
         rows = rows.filter(pk__lt=int(before))
     found = list(rows.order_by("-pk")[: size + 1])

@@ -22,9 +22,7 @@ class Training(models.Model):
     )  # fmt: skip
     # Only what differs from the defaults; unknown keys are refused by adproof's config classes.
     config = models.JSONField(default=dict, blank=True)
-    run = models.OneToOneField(
-        "runs.Run", null=True, editable=False, on_delete=models.PROTECT, related_name="training"
-    )
+    run = models.OneToOneField("runs.Run", null=True, editable=False, on_delete=models.PROTECT, related_name="training")
     checkpoint = models.ForeignKey(
         "rfnet_service.Checkpoint",
         null=True,
@@ -36,9 +34,7 @@ class Training(models.Model):
         "generation.Generator", null=True, editable=False, on_delete=models.SET_NULL, related_name="made_by"
     )
     note = models.CharField(max_length=300, blank=True)
-    created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, editable=False, on_delete=models.SET_NULL
-    )
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, editable=False, on_delete=models.SET_NULL)
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:

@@ -84,7 +84,7 @@ def training_start(request: HttpRequest) -> HttpResponse:
     initial = {
         name: request.GET[key]
         for name, key in (("dataset_version", "version"), ("feedback", "feedback"), ("generator", "generator"))
-        if request.GET.get(key, "").isdigit()
+        if request.GET.get(key, "").isdecimal()
     }
     form = FORMS[kind](request.POST if request.method == "POST" else None, initial=initial)
     if form.is_bound and form.is_valid():
