@@ -326,7 +326,7 @@ class TestMany:
         assert Product.objects.filter(cut_settings__threshold=0.15).count() == 2
 
         call_command("products", "cut-out", "--skus", "pot", "--threshold", "20")
-        run = Run.objects.latest("pk")
+        run = Run.objects.filter(kind="cut_out").latest("pk")
         assert f"Run {run.pk}: Cut out 1 product anew" in capsys.readouterr().out
         assert cut(run).result == {"products": 1, "left_out": 0}
         for wrong, sentence in ((["--threshold", "3"], "between 5 and 95"), (["--category", "cars"], "None of them waits")):
