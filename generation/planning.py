@@ -242,7 +242,8 @@ def _checked(
     """How many pictures it makes; raises CannotStart."""
     if not chosen.products:
         left = sum(chosen.left_out.values())
-        why = f" All {left:,} chosen are unsuitable or wait for a look." if left else ""
+        which = "The one chosen is unsuitable or waits" if left == 1 else f"All {left:,} chosen are unsuitable or wait"
+        why = f" {which} for a look." if left else ""
         raise CannotStart(
             f"No product to draw: choose at least one that is not flagged unsuitable and whose cut-out is accepted.{why}"
         )

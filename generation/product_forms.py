@@ -38,6 +38,10 @@ class ProductForm(forms.ModelForm):
     class Meta:
         model = Product
         fields = ["title", "description", "category", "license", "source"]
+        error_messages = {
+            "title": {"required": "Write what a shop would call the product."},
+            "source": {"required": "Say where the picture is from."},
+        }
         widgets = {
             "title": forms.TextInput(),
             "description": forms.Textarea(attrs={"rows": 4}),
@@ -60,7 +64,8 @@ class ProductForm(forms.ModelForm):
         try:
             self.instance.size_cm = size_of(data).get("size_cm")
         except ValueError as error:
-            self.add_error("width_cm", str(error)[:1].upper() + str(error)[1:])
+            said = str(error).replace("width_cm, depth_cm and height_cm", "width, depth and height")
+            self.add_error("width_cm", said[:1].upper() + said[1:])
         if data.get("picture") is not None and not self.errors:
             self._check_picture(data)
         elif data.get("new_sku"):

@@ -99,7 +99,7 @@ class TestPlans:
         Product.objects.filter(pk=products[0].pk).update(unsuitable=True)
         run = start(Product.objects.all())
         assert run.total == 3 and Plan.objects.get(run=run).left_out == {"unsuitable": 1}
-        with pytest.raises(CannotStart, match="All 1 chosen are unsuitable"):
+        with pytest.raises(CannotStart, match="The one chosen is unsuitable"):
             start(Product.objects.filter(unsuitable=True))
 
 
