@@ -329,8 +329,10 @@ class TestSimulatedPeople:
         assert [work.error for work in works] == [""] * 5 and sum(work.saved for work in works) == 240
         found = preference_figures.results(project)
         after, before = found.things
-        assert after.name == "after" and 0.7 < after.strength - before.strength < 1.8
-        assert not preference_figures.sides(project).is_biased
+        assert after.name == "after" and 0.5 < after.strength - before.strength < 1.9
+        # Sides are drawn anew in every run: a bound that a fair draw breaks once in 16,000 runs, not once in 20 as the page's.
+        sides = preference_figures.sides(project)
+        assert abs(sides.left - sides.right) < 4 * math.sqrt(sides.left + sides.right)
         assert pair_actions.count_left(person("somebody"), project) == 0
 
     @pytest.mark.django_db(transaction=True)
