@@ -89,10 +89,12 @@ def test_an_orthogonal_update_turns_no_direction_over_and_evens_them_out():
 
 def test_scenes_that_were_prepared_for_further_training_come_in_their_order_and_others_are_refused(tmp_path):
     for part in range(2):
-        np.savez(tmp_path / f"prepared-{part}-of-2.npz", weight=np.arange(part, 5, 2))
-    assert list(train_further.load_prepared(tmp_path, 2, 5)["weight"]) == [0, 1, 2, 3, 4]
-    with pytest.raises(ValueError, match="remove its prepared"):
-        train_further.load_prepared(tmp_path, 2, 7)
+        np.savez(tmp_path / f"prepared-{part}-of-2.npz", weight=np.arange(part, 5, 2), made_by=np.array("one"))
+    assert list(train_further.load_prepared(tmp_path, 2, 5, "one")["weight"]) == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="other scenes than these 7: remove its prepared"):
+        train_further.load_prepared(tmp_path, 2, 7, "one")
+    with pytest.raises(ValueError, match="another generator's encoders: remove its prepared"):
+        train_further.load_prepared(tmp_path, 2, 5, "another")
 
 
 def test_further_training_by_two_processes_ends_in_a_generator(scenes, tmp_path, monkeypatch):

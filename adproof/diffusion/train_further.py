@@ -16,6 +16,7 @@ the same command again to go on from the last checkpoint.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 import os
@@ -46,8 +47,8 @@ from adproof.diffusion.train_mini import (
     Denoiser,
     averaged,
     controls_of,
+    denoising_loss,
     natural_shares,
-    timesteps,
     to_signed,
     tokens_of,
 )
@@ -85,6 +86,15 @@ def denoiser_of(pipeline: StableDiffusionControlNetInpaintPipeline) -> Denoiser:
     return denoiser
 
 
+def encoders_digest(pipeline: StableDiffusionControlNetInpaintPipeline) -> str:
+    """Sha256 (hex) over the weights that further training leaves as they are: the autoencoder's, the condition's."""
+    digest = hashlib.sha256()
+    for module in (pipeline.vae, pipeline.controlnet.controlnet_cond_embedding):
+        for name, value in sorted(module.state_dict().items()):
+            digest.update(name.encode() + value.numpy().tobytes())
+    return digest.hexdigest()
+
+
 # --- what is computed once -----------------------------------------------------------------------------------------
 
 
@@ -92,7 +102,7 @@ def denoiser_of(pipeline: StableDiffusionControlNetInpaintPipeline) -> Denoiser:
 def prepare_part(generator: Path, scenes_folder: Path, out: Path, part: int, parts: int) -> None:
     """Write latents, condition features, loss weights and details of scenes part, part + parts, ...
 
-    Arrays of N x 16, 64, 1 and 1 x 16 x 16, float16.
+    Arrays of N x 16, 64, 1 and 1 x 16 x 16, float16, and `made_by`: what they depend on of the generator.
     """
     torch.set_num_threads(1)
     pipeline, scenes = load_pipeline(generator), DrawnScenes(scenes_folder)
@@ -110,7 +120,8 @@ def prepare_part(generator: Path, scenes_folder: Path, out: Path, part: int, par
         truths = [scenes.truths[row] for row in rows[start : start + 50]]
         arrays["detail"].append(details_of(planes, truths).astype(np.float16))
     temporary = out / f"prepared-{part}-of-{parts}.tmp.npz"
-    np.savez(temporary, allow_pickle=False, **{name: np.concatenate(chunks) for name, chunks in arrays.items()})
+    whole = {name: np.concatenate(chunks) for name, chunks in arrays.items()}
+    np.savez(temporary, allow_pickle=False, made_by=np.array(encoders_digest(pipeline)), **whole)
     temporary.replace(out / f"prepared-{part}-of-{parts}.npz")
 
 
@@ -138,14 +149,17 @@ def prepare(generator: Path, scenes: Path, out: Path, processes: int) -> None:
             raise RuntimeError(f"preparing the scenes ended with {worker.exitcode}; see above")
 
 
-def load_prepared(out: Path, processes: int, n_scenes: int) -> dict[str, HalfArray]:
-    """What `prepare` wrote, in the order of the scenes. Raises ValueError: it is of another number of scenes."""
+def load_prepared(out: Path, processes: int, n_scenes: int, made_by: str) -> dict[str, HalfArray]:
+    """What `prepare` wrote, in the order of the scenes. Raises ValueError: it is of other scenes or encoders."""
     parts = [np.load(out / f"prepared-{k}-of-{processes}.npz") for k in range(processes)]
     rows = [np.arange(k, n_scenes, processes) for k in range(processes)]
     if any(len(part["weight"]) != len(those) for part, those in zip(parts, rows, strict=True)):
         raise ValueError(f"{out} was prepared from other scenes than these {n_scenes}: remove its prepared-*.npz")
+    if any("made_by" not in part or str(part["made_by"]) != made_by for part in parts):
+        raise ValueError(f"{out} was prepared with another generator's encoders: remove its prepared-*.npz")
     order = np.argsort(np.concatenate(rows))
-    return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0].files}
+    names = [name for name in parts[0].files if name != "made_by"]
+    return {name: np.concatenate([part[name] for part in parts])[order] for name in names}
 
 
 # --- optimiser -----------------------------------------------------------------------------------------------------
@@ -205,7 +219,9 @@ class Run:
     def __init__(self, generator: Path, scenes: Path, out: Path, minutes: float, seed: int) -> None:
         self.out, self.total_s, self.seed = out, minutes * 60, seed
         self.rank, self.processes = distributed.get_rank(), distributed.get_world_size()
-        self.denoiser = denoiser_of(load_pipeline(generator))
+        pipeline = load_pipeline(generator)
+        self.made_by = encoders_digest(pipeline)
+        self.denoiser = denoiser_of(pipeline)
         self.denoiser.controlnet.controlnet_cond_embedding = nn.Identity()
         self.optimisers = optimisers_of(self.denoiser)
         self.average = Average(self.denoiser, AVERAGE_DECAY)
@@ -221,7 +237,7 @@ class Run:
 
     def _load_scenes(self, folder: Path) -> None:
         scenes = DrawnScenes(folder)
-        self.arrays = load_prepared(self.out, self.processes, len(scenes))
+        self.arrays = load_prepared(self.out, self.processes, len(scenes), self.made_by)
         tokenizer = mini_nets.build_tokenizer(VOCABULARY)
         self.tokens = tokens_of(tokenizer, [truth.prompt for truth in scenes.truths])
         self.empty = tokens_of(tokenizer, [""])
@@ -234,15 +250,12 @@ class Run:
         z0, condition, weight, detail = (
             torch.from_numpy(self.arrays[name][rows]).float() for name in ("latents", "condition", "weight", "detail")
         )
-        t = timesteps(BATCH, rng)
-        noise = torch.from_numpy(rng.standard_normal(z0.shape, np.float32))
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):  # the fused kernel is slower here
-            v = self.denoiser(scheduler.add_noise(z0, noise, t), t, text, condition)
-        seen = (t < DETAIL_BELOW).float()[:, None, None, None]
-        weight = weight * (1 + (DETAIL_WEIGHT - 1) * detail * seen)
-        wanted: Tensor = scheduler.get_velocity(z0, noise, t)
-        loss: Tensor = (weight * (v.float() - wanted) ** 2).mean()
-        return loss
+
+        def weight_at(t: Tensor) -> Tensor:
+            return 1 + (DETAIL_WEIGHT - 1) * detail * (t < DETAIL_BELOW).float()[:, None, None, None]
+
+        with sdpa_kernel(SDPBackend.MATH):  # the fused kernel is slower here
+            return denoising_loss(self.denoiser, (z0, text, condition, weight), scheduler, rng, weight_at)[0]
 
     def train(self) -> None:
         rng = np.random.default_rng([self.seed, self.step, self.rank])

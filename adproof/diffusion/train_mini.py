@@ -358,9 +358,13 @@ def batches(
 
 
 def denoising_loss(
-    denoiser: Denoiser, batch: tuple[Tensor, Tensor, Tensor, Tensor], scheduler: Any, rng: np.random.Generator
+    denoiser: Denoiser,
+    batch: tuple[Tensor, Tensor, Tensor, Tensor],
+    scheduler: Any,
+    rng: np.random.Generator,
+    weight_at: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, float]:
-    """(weighted mean squared error of v, the same unweighted)."""
+    """(weighted mean squared error of v, the same unweighted). weight_at: by which the weight is multiplied, given t."""
     z0, tokens, control, weight = batch
     t = timesteps(len(z0), rng)
     noise = torch.from_numpy(rng.standard_normal(z0.shape, np.float32))
@@ -368,6 +372,8 @@ def denoising_loss(
     with torch.autocast("cpu", torch.bfloat16):
         v = denoiser(z, t, tokens, control)
     squared = (v.float() - scheduler.get_velocity(z0, noise, t)) ** 2
+    if weight_at is not None:
+        weight = weight * weight_at(t)
     return (weight * squared).mean(), squared.mean().item()
 
 
