@@ -21,6 +21,7 @@ from generation.forms import categories
 from generation.models import CategoryDefaults, Product, Prompt, VariableList
 from generation.prompt_forms import CategoryDefaultsForm, PromptForm, VariableListForm
 from generation.prompt_results import Results
+from generation.taught import untaught
 
 PAGE_SIZE = 40
 SHOWN_RESULTS = 300
@@ -101,6 +102,7 @@ def prompt_preview(request: HttpRequest) -> HttpResponse:
     if product is not None and prompt.text:
         try:
             context["words"] = prompt_library.previews(prompt, product, seed=1)
+            context["untaught"] = untaught(one.text for one in context["words"])
         except wording.WordingError as problem:
             context["problem"] = str(problem)
     return render(request, "generation/prompt.html#preview", context)

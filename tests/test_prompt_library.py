@@ -62,6 +62,16 @@ class TestEditor:
         assert "Mug &lt;b&gt;" in other and str(mug.pk) in other
         assert "There is no variable {wall}" in max_.post(reverse("prompt_preview"), {"text": "{wall}"}).content.decode()
 
+    def test_the_preview_names_the_words_that_the_small_generator_was_never_taught(self, max_):
+        build.product(1)
+        url, chance = reverse("prompt_preview"), "draws something by chance"
+        asked = {"text": "on a white marble table, books beside it, velvet curtain"}
+        assert chance not in max_.post(url, asked).content.decode(), "another kind of generator is in use, or none"
+        type(build.generator()).objects.update(is_in_use=True)
+        html = max_.post(url, asked).content.decode()
+        assert chance in html and "<strong>velvet, curtain</strong>" in html
+        assert chance not in max_.post(url, {"text": "on white tiles, in front of a blue wall, soft light"}).content.decode()
+
     def test_the_second_of_two_people_sees_what_the_first_changed(self, max_):
         prompt = build.prompt("Oak")
         seen = max_.get(reverse("prompt", args=[prompt.pk])).context["seen"]

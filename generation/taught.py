@@ -1,0 +1,30 @@
+"""What the small generator that ships understands: it was taught a few dozen words, and anything else is chance to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from adproof.adworld.words import VOCABULARY, words_of
+from generation.models import Generator
+
+# Said by every prompt, and nothing that is drawn.
+_GLUE = {"on", "a", "an", "the", "in", "front", "of", "and", "beside", "it", "nothing", "from", "to", "at", "with"}
+
+
+@dataclass(frozen=True)
+class Untaught:
+    generator: str
+    words: list[str]
+    known: list[str]
+
+
+def untaught(texts: Iterable[str]) -> Untaught | None:
+    """Words of these texts that mean nothing to the generator in use; None: it is another kind, or knows them all."""
+    generator = Generator.objects.filter(is_in_use=True, kind="mini").first()
+    if generator is None:
+        return None
+    known = {*VOCABULARY, *_GLUE}
+    said = dict.fromkeys(word for text in texts for word in words_of(text))
+    found = [word for word in said if word not in known and word.removesuffix("s") not in known]
+    return Untaught(str(generator), found[:12], [word for word in VOCABULARY if word not in _GLUE]) if found else None
