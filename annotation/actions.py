@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.core.cache import cache
 from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -31,7 +30,7 @@ COUNT_AT_MOST = 50  # of what is left for somebody: more is "50+"
 # hold all of them at this moment, further and further.
 WINDOWS = (COUNT_AT_MOST + 10, COUNT_AT_MOST + 50, 1000, 10_000)
 PLACE_KEPT = timedelta(minutes=5)
-LEFT_TOLD_S = 600  # so long a project with gold tells the same count
+LEFT_TOLD = timedelta(minutes=10)  # so long a project with gold tells the same count
 _FROM_THE_HEAD = (-math.inf, -1.0)
 _CHUNK = 1000
 
@@ -224,14 +223,15 @@ def _give_up(user: Any, task: Task, now: datetime) -> None:
     release(user, [task.pk])
 
 
-def left_to_tell(left: int, project: Project, person: int) -> int:
+def left_to_tell(left: int, project: Project, person: int, now: datetime) -> int:
     """What the annotator is told is left. A count that does not fall with a task that is handed out, skipped or answered
     would give gold away: so where gold is mixed in it is rounded up to tens, and told anew only now and then. That
     nothing is left they see at once."""
     if not project.gold_percent or not left:
         return left
-    told: int = cache.get_or_set(f"left/{project.pk}/{person}", -(-left // 10) * 10, LEFT_TOLD_S)
-    return told
+    values = {"person": person, "project": project.pk, "count": -(-left // 10) * 10, "now": now, "since": now - LEFT_TOLD}
+    [[(told,)]] = prepared.run(statements.TELL_LEFT, values=values)
+    return int(told)
 
 
 def hold_again(user: Any, task: Task, now: datetime) -> datetime | None:

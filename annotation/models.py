@@ -184,6 +184,24 @@ class QueuePlace(models.Model):
         return f"{self.annotator_id} in {self.project_id}"
 
 
+class LeftTold(models.Model):
+    """How many tasks this person was told are left in a project with gold, and when: kept here, so that every web process
+    tells them the same."""
+
+    annotator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False
+    )
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+")
+    told = models.PositiveIntegerField()
+    told_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["annotator", "project"], name="left_told_once")]
+
+    def __str__(self) -> str:
+        return f"{self.told} to {self.annotator_id} in {self.project_id}"
+
+
 class Gold(models.Model):
     """The known label of a task, and why it is that one."""
 

@@ -37,7 +37,7 @@ def lease(
             {**_task(task, project, token), "verdict": verdicts.get(task.candidate_id)} for task in taken.tasks
         ],
         "state": "ok" if taken.tasks else why_empty(project, project.tasks),
-        "left": actions.left_to_tell(taken.left, project, user.pk),
+        "left": actions.left_to_tell(taken.left, project, user.pk, now),
         "done_today": done,
         "lease_minutes": project.lease_minutes,
         "guidelines_version": project.guidelines_version,

@@ -123,6 +123,21 @@ KEEP_PLACE = f"""
     ON CONFLICT (annotator_id, project_id) DO UPDATE SET
         head_rank = excluded.head_rank, rank = excluded.rank, tie = excluded.tie, set_at = excluded.set_at"""
 
+# What is told stays for a while, in every web process alike; of two that tell it anew at once the first one counts.
+TELL_LEFT = """
+    WITH fresh AS (
+        SELECT told FROM annotation_lefttold
+        WHERE annotator_id = %(person)s AND project_id = %(project)s AND told_at > %(since)s
+    ), anew AS (
+        INSERT INTO annotation_lefttold (annotator_id, project_id, told, told_at)
+        SELECT %(person)s, %(project)s, %(count)s, %(now)s WHERE NOT EXISTS (SELECT FROM fresh)
+        ON CONFLICT (annotator_id, project_id) DO UPDATE SET
+            told = CASE WHEN annotation_lefttold.told_at > %(since)s THEN annotation_lefttold.told ELSE excluded.told END,
+            told_at = greatest(annotation_lefttold.told_at, excluded.told_at)
+        RETURNING told
+    )
+    SELECT told FROM fresh UNION ALL SELECT told FROM anew"""
+
 COUNT_DONE = """
     SELECT count(*) FROM annotation_annotation
     WHERE annotator_id = %(person)s AND created_at >= %(since)s AND state <> 'undone'"""
