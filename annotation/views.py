@@ -14,6 +14,7 @@ from adproof.labels import RULES, TITLES, Label
 from annotation import desk_keys, guidelines
 from annotation.actions import COUNT_AT_MOST
 from annotation.models import Project
+from config.numbers import id_of
 
 # What desk.js imports, named so that the browser fetches all of it at once.
 DESK_MODULES = (
@@ -42,7 +43,7 @@ def labels_with_examples(project: Project | None = None) -> list[dict[str, Any]]
 def chosen_project(request: HttpRequest) -> Project | None:
     asked = request.GET.get("project", "")
     if asked:
-        return get_object_or_404(Project, pk=int(asked) if asked.isdecimal() and len(asked) < 19 else 0)
+        return get_object_or_404(Project, pk=id_of(asked) or 0)
     projects = Project.objects.order_by("id")
     return projects.filter(is_paused=False).first() or projects.first()
 

@@ -6,6 +6,8 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from config.numbers import id_of
+
 
 @dataclass(frozen=True)
 class Page:
@@ -17,10 +19,10 @@ class Page:
 
 def newest_first(request: HttpRequest, rows: QuerySet[Any], size: int) -> Page:
     """The page after ?before=ID."""
-    before = request.GET.get("before", "")
-    is_first = not (before.isdecimal() and len(before) < 19)
-    if not is_first:
-        rows = rows.filter(pk__lt=int(before))
+    before = id_of(request.GET.get("before", ""))
+    is_first = before is None
+    if before is not None:
+        rows = rows.filter(pk__lt=before)
     found = list(rows.order_by("-pk")[: size + 1])
     more_url = ""
     if len(found) > size:

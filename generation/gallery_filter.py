@@ -9,6 +9,7 @@ from django import forms
 from django.core.validators import MaxValueValidator, MinValueValidator
 
 from adproof.labels import TITLES
+from config.numbers import id_of
 from generation.figures import categories, sources
 from generation.models import Generator, Product, Prompt
 from runs.models import Run
@@ -30,7 +31,7 @@ class ById(forms.ModelChoiceField):
     """An id beyond what the database can hold is one that is not there."""
 
     def to_python(self, value: Any) -> Any:
-        if value and not (str(value).isascii() and str(value).isdigit() and len(str(value)) < 19):
+        if value and id_of(value) is None:
             raise forms.ValidationError(self.error_messages["invalid_choice"], code="invalid_choice")
         return super().to_python(value)
 

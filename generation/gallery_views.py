@@ -18,6 +18,7 @@ from django_htmx.http import HttpResponseStopPolling
 
 from accounts.roles import requires
 from adproof.labels import TITLES
+from config.numbers import id_of
 from config.paging import Page
 from generation import gallery
 from generation.gallery import with_labels
@@ -34,8 +35,7 @@ REMAKE = "remake"
 
 
 def _id(request: HttpRequest, name: str) -> int | None:
-    value = request.GET.get(name, "")
-    return int(value) if value.isascii() and value.isdigit() and len(value) < 19 else None
+    return id_of(request.GET.get(name, ""))
 
 
 def _address(path: str, query: dict[str, Any], **more: Any) -> str:
@@ -152,14 +152,14 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
 def more(request: HttpRequest, pk: int) -> HttpResponse:
     """More of this product with this prompt by this generator, with new seeds."""
     row = get_object_or_404(Candidate.objects.select_related("product", "prompt", "generator"), pk=pk)
-    count = request.POST.get("count", "4")
-    if not (count.isascii() and count.isdigit() and 1 <= int(count[:9]) <= MOST_MORE):
+    count = id_of(request.POST.get("count", "4"))
+    if count is None or not 1 <= count <= MOST_MORE:
         messages.error(request, f"Ask for 1 to {MOST_MORE} pictures.")
         return redirect("candidate", pk)
     prompts = Prompt.objects.filter(pk=row.prompt_id)
     try:
         run = start_generation(
-            products=[row.product], prompts=prompts, generator=row.generator, per_pair=int(count), user=request.user,
+            products=[row.product], prompts=prompts, generator=row.generator, per_pair=count, user=request.user,
             base_seed=secrets.randbelow(2**31),
         )  # fmt: skip
     except CannotStart as problem:

@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 
 from adproof.perception.masks import THRESHOLD
+from config.numbers import id_of
 from generation.actions import picture_in_use
 from generation.cut_outs import Redo
 from generation.forms import MAX_PICTURE_BYTES, megabytes
@@ -101,7 +102,7 @@ class Ticked(forms.Form):
 
     def __init__(self, data: Any = None) -> None:
         super().__init__(data)
-        ticked = [value for value in data.getlist("products") if value.isdecimal() and len(value) < 19]
+        ticked = [value for value in data.getlist("products") if id_of(value) is not None]
         self.data = data.copy()
         self.data.setlist("products", ticked[:MAX_AT_ONCE])
         self.fields["products"].choices = [(value, value) for value in ticked]

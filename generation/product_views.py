@@ -15,6 +15,7 @@ from django_htmx.http import HttpResponseStopPolling
 from accounts.roles import requires
 from adproof.perception.masks import SOFTNESS, THRESHOLD, MaskError
 from adproof.perception.pictures import PictureError, picture_to_png
+from config.numbers import id_of
 from generation import actions, cut_outs, cutting, edits
 from generation.forms import UnsuitableForm, categories
 from generation.models import Product
@@ -128,7 +129,7 @@ def products_recut(request: HttpRequest) -> HttpResponse:
 @require_POST
 def products_draw(request: HttpRequest) -> HttpResponse:
     """The ticked products, into the form that has candidates drawn."""
-    ticked = [value for value in request.POST.getlist("products") if value.isascii() and value.isdecimal()]
+    ticked = [value for value in request.POST.getlist("products") if id_of(value) is not None]
     if not ticked:
         messages.error(request, "Tick at least one product first.")
         return redirect(f"{reverse('products')}?{request.POST.get('query', '')[:500]}".rstrip("?"))
@@ -141,8 +142,7 @@ def products_draw(request: HttpRequest) -> HttpResponse:
 @require_safe
 def cut_outs_next(request: HttpRequest) -> HttpResponse:
     """To the next cut-out that waits; a page of its own when none does."""
-    after = request.GET.get("after", "")
-    found = cut_outs.next_waiting(int(after) if after.isdecimal() and len(after) < 19 else 0)
+    found = cut_outs.next_waiting(id_of(request.GET.get("after", "")) or 0)
     if found is None:
         return render(request, "generation/cut_outs_done.html")
     return redirect("cut_out", found.pk)

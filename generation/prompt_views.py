@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.roles import requires
 from adproof import wording
 from adproof.labels import TITLES
+from config.numbers import id_of
 from config.paging import newest_first
 from config.tables import as_csv
 from generation import edits, prompt_library, prompt_results
@@ -85,8 +86,7 @@ def _saved(request: HttpRequest, form: PromptForm, before: Prompt | None) -> boo
 @require_POST
 def prompt_preview(request: HttpRequest) -> HttpResponse:
     """What the text becomes, while it is written."""
-    sample = request.POST.get("sample", "")
-    product = Product.objects.filter(pk=int(sample)).first() if sample.isdecimal() and len(sample) < 19 else None
+    product = Product.objects.filter(pk=id_of(request.POST.get("sample", ""))).first()
     if product is None or "another" in request.POST:
         chosen = request.POST.getlist("categories")[:200]
         product = prompt_library.sample_product(chosen, product.pk if product else 0)

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django_htmx.http import HttpResponseStopPolling
 
 from accounts.roles import requires
+from config.numbers import id_of
 from config.paging import newest_first
 from config.tables import as_csv_stream
 from generation import costs, failures, ordering
@@ -31,7 +32,8 @@ FAILURES_SHOWN = 50
 
 
 def _ids(text: str) -> list[int]:
-    return [int(word) for word in text.split(",")[:MOST_TICKED] if word.isascii() and word.isdigit() and len(word) < 19]
+    ids = map(id_of, text.split(",")[:MOST_TICKED])
+    return [pk for pk in ids if pk is not None]
 
 
 def _initial(request: HttpRequest) -> dict[str, Any]:

@@ -120,6 +120,14 @@ class TestWordsNeverBecomeCode:
         assert response["X-Content-Type-Options"] == "nosniff" and "sandbox" in response["Content-Security-Policy"]
 
 
+@pytest.mark.parametrize("word", ["²", "٣", "9" * 30, "-1"])
+def test_what_looks_like_a_number_and_is_none_is_no_id(olga, word):
+    for name, key in (("products", "before"), ("cut_outs", "after"), ("candidates", "before"), ("desk", "project"), ("generate", "products")):
+        assert olga.get(reverse(name), {key: word}).status_code < 500, name
+    assert olga.post(reverse("prompt_preview"), {"sample": word, "text": "on a table"}).status_code == 200
+    assert olga.post(reverse("products_bulk"), {"products": [word], "do": "unflag"}).status_code == 302
+
+
 class TestAnothersThings:
     def test_a_shared_filter_is_for_reading(self, house, olga):
         theirs = SavedFilter.objects.get(owner=house.people["rita"])

@@ -8,6 +8,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.roles import requires
 from annotation.models import Project
+from config.numbers import id_of
 from config.paging import newest_first
 from rfnet_service import figures
 from rfnet_service.actions import promoted
@@ -84,7 +85,7 @@ def training_start(request: HttpRequest) -> HttpResponse:
     initial = {
         name: request.GET[key]
         for name, key in (("dataset_version", "version"), ("feedback", "feedback"), ("generator", "generator"))
-        if request.GET.get(key, "").isdecimal()
+        if id_of(request.GET.get(key, "")) is not None
     }
     form = FORMS[kind](request.POST if request.method == "POST" else None, initial=initial)
     if form.is_bound and form.is_valid():

@@ -1,0 +1,7 @@
+"""Numbers that somebody wrote into an address or a form."""
+
+
+def id_of(text: object) -> int | None:
+    """The id that this names; None for what is no id. (str.isdigit alone takes "\u00b2", which int() does not.)"""
+    word = str(text)
+    return int(word) if word.isascii() and word.isdigit() and len(word) < 19 else None
