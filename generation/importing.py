@@ -21,6 +21,7 @@ from adproof.perception.pictures import PictureError, open_picture, picture_to_p
 MAX_ROWS = 100_000
 MAX_ZIP_BYTES = 2 * 2**30
 MAX_TEXT_CHARS = 5000
+MOST_CHARS = {"sku": 80, "title": 300, "category": 80, "source": 80, "license": 200}
 PICTURE_ENDINGS = {".png", ".jpg", ".jpeg", ".webp"}
 REQUIRED_COLUMNS = ("sku", "title", "image")
 OPTIONAL_COLUMNS = ("description", "category", "source", "license", "width_cm", "depth_cm", "height_cm")
@@ -122,6 +123,7 @@ def from_csv(data: bytes, pictures: Mapping[str, bytes]) -> Iterator[ProductFile
     delimiter = (
         ";" if sample.count(";") > sample.count(",") else "\t" if sample.count("\t") > sample.count(",") else ","
     )
+    _check_rows(text, delimiter)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     header = [name.strip().lower() for name in reader.fieldnames or [] if name]
     missing = [name for name in REQUIRED_COLUMNS if name not in header]
@@ -132,18 +134,21 @@ def from_csv(data: bytes, pictures: Mapping[str, bytes]) -> Iterator[ProductFile
         )
     seen: dict[str, int] = {}
     number = 1
+    for number, raw in enumerate(reader, start=2):
+        row = {
+            (key or "").strip().lower(): (value or "").strip() for key, value in raw.items() if isinstance(value, str)
+        }
+        yield _from_row(f"line {number}", row, pictures, seen, number)
+    if number == 1:
+        raise BadImport("the CSV has a header and no row below it: write one line for each product.")
+
+
+def _check_rows(text: str, delimiter: str) -> None:
+    """To the end before the first is stored: a CSV that is refused must have changed nothing."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        for number, raw in enumerate(reader, start=2):
-            if number > MAX_ROWS + 1:
-                raise BadImport(f"the CSV has more than {MAX_ROWS:,} rows: split it.")
-            row = {
-                (key or "").strip().lower(): (value or "").strip()
-                for key, value in raw.items()
-                if isinstance(value, str)
-            }
-            yield _from_row(f"line {number}", row, pictures, seen, number)
-        if number == 1:
-            raise BadImport("the CSV has a header and no row below it: write one line for each product.")
+        if sum(1 for _ in reader) > MAX_ROWS + 1:
+            raise BadImport(f"the CSV has more than {MAX_ROWS:,} rows: split it.")
     except csv.Error as error:
         raise BadImport(
             f"the CSV can't be read near line {reader.line_num} ({error}): save it again as 'CSV UTF-8'."
@@ -156,12 +161,12 @@ def _from_row(
     sku, name = row.get("sku", ""), row.get("image", "")
     if not sku:
         return Problem(where, "the sku is empty: give each product a short unique code.")
-    if len(sku) > 80:
-        return Problem(where, "the sku is longer than 80 characters.")
     if sku in seen:
         return Problem(where, f"sku {sku} stands already in line {seen[sku]}: each product needs its own.")
     if not row.get("title"):
         return Problem(where, "the title is empty: write what a shop would call the product.")
+    if long := next((key for key, most in MOST_CHARS.items() if len(row.get(key, "")) > most), ""):
+        return Problem(where, f"the {long} is longer than {MOST_CHARS[long]} characters.")
     if any(len(value) > MAX_TEXT_CHARS for value in row.values()):
         return Problem(where, f"a text is longer than {MAX_TEXT_CHARS:,} characters.")
     seen[sku] = number
@@ -171,9 +176,9 @@ def _from_row(
         return Problem(where, str(problem))
     if data is None:
         return Problem(where, f"the picture {name or '(none named)'} is not among the files given.")
-    values: dict[str, Any] = {key: row[key][:80] for key in ("category", "source") if row.get(key)}
+    values: dict[str, Any] = {key: row[key] for key in ("category", "source") if row.get(key)}
     values["description"] = row.get("description", "")
-    values["license"] = row.get("license", "")[:200]
+    values["license"] = row.get("license", "")
     try:
         values |= size_of(row)
     except ValueError as error:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from generation import importing
 from generation.actions import import_product_files, import_products_csv
 from generation.importing import BadImport, ZipPictures
 from generation.models import Product
@@ -160,3 +161,17 @@ def test_a_zip_is_read_by_name_and_never_unpacked():
     assert list(pictures) == ["evil.png"]
     with pytest.raises(BadImport, match="zip can't be read"):
         ZipPictures(b"not a zip")
+
+
+def test_a_csv_that_is_refused_at_its_end_has_stored_nothing(monkeypatch):
+    monkeypatch.setattr(importing, "MAX_ROWS", 1)
+    with pytest.raises(BadImport, match="more than 1 rows"):
+        import_products_csv(b"sku,title,image\nA,Lamp,l.png\nB,Lamp,l.png\n", {"l.png": png(cut_out())})
+    with pytest.raises(BadImport, match="can't be read near line"):
+        import_products_csv(b"sku,title,image," + b"x" * 200_000 + b"\nA,Lamp,l.png\n", {"l.png": png(cut_out())})
+    assert not Product.objects.exists()
+
+
+def test_a_word_that_is_too_long_is_said_and_not_cut():
+    report = import_products_csv(f"sku,title,image,category\nA,Lamp,l.png,{'x' * 81}\n".encode(), {"l.png": png(cut_out())})
+    assert "line 2: the category is longer than 80 characters" in problems(report)[0] and not Product.objects.exists()
