@@ -82,6 +82,8 @@ def product_rgba(product: Product) -> np.ndarray:
 
 
 def batches(items: Sequence[Item], size: int = BATCH) -> Iterator[Sequence[Item]]:
+    """So many at once, or as many as their generator draws at once, where those are more."""
+    size = max([size, *(item.generator.config.get("batch", 0) for item in items[:1])])
     for at in range(0, len(items), size):
         yield items[at : at + size]
 
@@ -130,7 +132,7 @@ def draw_missing(
         drawer = runtime.drawer(generator.key, json.dumps(generator.config, sort_keys=True))
         finished = draw(drawer, missing, early)
         machine = Environment.of(environment(drawer.config.device))
-        seconds = shared_out(time.monotonic() - started, finished, drawer.config.steps)
+        seconds = shared_out(time.monotonic() - started, finished)
         rows = [
             candidate_row(ctx, item, one, machine, share)
             for item, one, share in zip(missing, finished, seconds, strict=True)
@@ -187,9 +189,9 @@ def request_of(item: Item) -> "DrawRequest":
     )  # fmt: skip
 
 
-def shared_out(seconds: float, finished: Sequence[Finished], steps: int) -> list[float]:
-    """A batch's seconds over its pictures, by the steps that each took."""
-    taken = [one.drawn.abandoned_at or steps for one in finished]
+def shared_out(seconds: float, finished: Sequence[Finished]) -> list[float]:
+    """A batch's seconds over its pictures, by the passes through the net that each took."""
+    taken = [one.drawn.passes for one in finished]
     return [seconds * of_one / sum(taken) for of_one in taken]
 
 

@@ -1,5 +1,7 @@
 """Schedulers, LoRA, layouts, short memory, and drawing again: on tiny nets of the real classes."""
 
+import shutil
+
 import diffusers
 import numpy as np
 import pytest
@@ -108,6 +110,12 @@ def test_every_scheduler_draws_and_is_part_of_the_key(load):
         ({"dtype": "int8"}, "float32, float16 and bfloat16"),
         ({"canvas": 100}, "multiple of 8"),
         ({"batch": 0}, "at least 1"),
+        ({"steps": "40"}, "steps is a whole number, not '40'"),
+        ({"steps": 5000}, "1 to 1,000"),
+        ({"guidance": float("nan")}, "guidance is a number, not nan"),
+        ({"vae_slicing": "yes"}, "true or false"),
+        ({"control": "edge"}, "there are edges and product"),
+        ({"base": 7}, "base is text"),
         ({"device": "cuda"}, 'set its "device" to "cpu"'),
     ],
 )
@@ -116,6 +124,24 @@ def test_settings_that_cannot_be_drawn_with_are_refused_in_words(folder, values,
         pytest.skip("there is a GPU")
     with pytest.raises(ValueError, match=words):
         Generator.load(tiny_sd_config(folder, **values))
+
+
+def _half(file, _):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def _others(file, folder):
+    file.write_bytes(next((folder / "vae").glob("*.safetensors")).read_bytes())
+
+
+@pytest.mark.parametrize("spoil", [_half, _others])
+@pytest.mark.parametrize("net", ["unet", "text_encoder", "controlnet"])
+def test_weights_that_are_damaged_or_anothers_are_refused_in_words(folder, tmp_path, net, spoil):
+    """Filled in at random they would draw, and something else at every load."""
+    mine = shutil.copytree(folder, tmp_path / "mine")
+    spoil(next((mine / net).glob("*.safetensors")), folder)
+    with pytest.raises(ValueError, match="is damaged or belongs to another model .* get it again"):
+        Generator.load(tiny_sd_config(mine))
 
 
 def save_lora(generator, folder):
@@ -152,6 +178,10 @@ def test_a_lora_changes_the_picture_by_its_scale_and_is_part_of_the_key(load, tm
     (tmp_path / "pickled" / "pytorch_lora_weights.bin").write_bytes(b"pickle")
     with pytest.raises(OSError, match="reading them can run code"):
         load(lora=str(tmp_path / "pickled"))
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"no weights")
+    with pytest.raises(ValueError, match="damaged.safetensors is damaged or belongs to another model"):
+        load(lora=str(damaged))
 
 
 def test_layouts_and_memory_savers_change_hardly_a_pixel_but_are_told_apart(load):

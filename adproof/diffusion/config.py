@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -22,6 +23,10 @@ SCHEDULERS = (
     DDIM, "DDPMScheduler", "PNDMScheduler", "DEISMultistepScheduler", "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler",
     "UniPCMultistepScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "HeunDiscreteScheduler", "LCMScheduler",
 )  # fmt: skip
+MOST_STEPS = 1000
+_KINDS = {
+    "int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "str | None": "text or nothing",
+}  # fmt: skip
 # Raised when the drawing code itself changes what a seed gives.
 DRAWING_VERSION = 1
 
@@ -70,6 +75,7 @@ class GeneratorConfig:
 
     def check(self) -> None:
         """Raises ValueError for settings that can't be drawn with, saying what to change."""
+        self._check_kinds()
         if self.scheduler not in SCHEDULERS:
             raise ValueError(f"scheduler {self.scheduler!r} is unknown; there are: {', '.join(SCHEDULERS)}")
         if not isinstance(self.scheduler_options, Mapping):
@@ -78,10 +84,31 @@ class GeneratorConfig:
             raise ValueError(f"dtype {self.dtype!r} is unknown; there are float32, float16 and bfloat16")
         if self.dtype == "float16" and self.device == "cpu":
             raise ValueError("float16 draws on a GPU only: choose bfloat16 or float32 for the cpu")
-        if self.steps < 1 or self.batch < 1:
-            raise ValueError(f"steps and batch are at least 1, not {self.steps} and {self.batch}")
+        if not 1 <= self.steps <= MOST_STEPS or self.batch < 1:
+            raise ValueError(
+                f"steps are 1 to {MOST_STEPS:,} and batch is at least 1, not {self.steps} and {self.batch}"
+            )
         if self.canvas % 8 or self.canvas < 64 or self.size < 16:
-            raise ValueError(f"the canvas is a multiple of 8 from 64 px on, not {self.canvas}")
+            raise ValueError(
+                f"the canvas is a multiple of 8 from 64 px on and the size at least 16, not {self.canvas} and {self.size}"
+            )
+        if self.control not in ("edges", "product"):
+            raise ValueError(f"control {self.control!r} is unknown; there are edges and product")
+
+    def _check_kinds(self) -> None:
+        """A config is written by hand: `"steps": "40"` must not come up as an error of the arithmetic."""
+        for f in fields(self):
+            value, what = getattr(self, f.name), _KINDS.get(str(f.type), "")
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+            right = {
+                "a whole number": is_number and isinstance(value, int),
+                "a number": is_number,
+                "true or false": isinstance(value, bool),
+                "text": isinstance(value, str) and bool(value),
+                "text or nothing": value is None or isinstance(value, str),
+            }.get(what, True)
+            if not right:
+                raise ValueError(f"{f.name} is {what}, not {value!r}")
 
 
 MINI = GeneratorConfig(

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from diffusers import ControlNetModel, StableDiffusionControlNetInpaintPipeline
+from diffusers import StableDiffusionControlNetInpaintPipeline
 from torch import Tensor
 
-from adproof.diffusion import memory, schedulers
+from adproof.diffusion import memory, schedulers, weights
 from adproof.diffusion.conditions import Conditions, Uint8Array, composite, lay_over, placed, prepare, prepare_all
 from adproof.diffusion.config import (
     MINI,
@@ -65,6 +65,8 @@ class Drawn:
 
     image: Uint8Array  # (size, size, 3)
     shapes: tuple[Shape, ...]
+    # Passes through the net: of some schedulers more than one a step.
+    passes: int
     # Given up after this step: `image` is what it was heading for, not what it would have become.
     abandoned_at: int | None = None
 
@@ -103,8 +105,8 @@ class Generator:
         """Load a generator; never downloads.
 
         config: a GeneratorConfig, or a dict with "kind" and whatever differs from that kind's preset (MINI, PAPER).
-        Raises ValueError for a wrong config, FileNotFoundError (naming the command to get it) for missing weights,
-        OSError for pickled ones.
+        Raises ValueError for a wrong config or weights that do not fit it, FileNotFoundError (naming the command to get it)
+        for missing weights, OSError for pickled ones.
         """
         cfg = config if isinstance(config, GeneratorConfig) else GeneratorConfig.from_dict(config)
         cfg.check()
@@ -112,23 +114,10 @@ class Generator:
         if cfg.device.startswith("cuda") and not torch.cuda.is_available():
             raise ValueError('this generator draws on a GPU, and this machine has none: set its "device" to "cpu" and '
                              '"dtype" to "float32", or draw on another machine')  # fmt: skip
-        dtype = getattr(torch, cfg.dtype)
-        pipeline = StableDiffusionControlNetInpaintPipeline.from_pretrained(
-            folders.base,
-            controlnet=ControlNetModel.from_pretrained(folders.controlnet, dtype=dtype, use_safetensors=True),
-            dtype=dtype,
-            use_safetensors=True,
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-            local_files_only=True,
-        )
+        pipeline = weights.read(cfg, folders)
         pipeline.scheduler = schedulers.make(cfg, pipeline.scheduler.config)
         if folders.lora is not None:
-            weights = lora_file(folders.lora)
-            pipeline.load_lora_weights(weights.parent, weight_name=weights.name, use_safetensors=True)
-            pipeline.fuse_lora(lora_scale=cfg.lora_scale)
-            pipeline.unload_lora_weights()  # what is fused stays
+            weights.fuse_lora(pipeline, lora_file(folders.lora), cfg.lora_scale)
         pipeline.to(cfg.device)
         _arrange(pipeline, cfg)
         return cls(cfg, pipeline, generator_key(cfg, folders))
@@ -221,7 +210,7 @@ class Generator:
             kept = [place for place, is_wanted in enumerate(wanted) if is_wanted]
             for place, i in enumerate(going):
                 if not wanted[place]:
-                    results[i] = Drawn(pictures[place], shapes[i], step)
+                    results[i] = Drawn(pictures[place], shapes[i], step, step)
             if len(kept) < len(going):
                 going[:] = [going[place] for place in kept]
                 for place, i in enumerate(going):
@@ -230,7 +219,7 @@ class Generator:
 
         self.sampler.denoise(rows, after_step)
         for i, background in zip(going, self.sampler.decode(rows.latents) if going else [], strict=True):
-            results[i] = Drawn(self._finish(background, conditions[i], requests[i]), shapes[i])
+            results[i] = Drawn(self._finish(background, conditions[i], requests[i]), shapes[i], total)
         return [results[i] for i in range(len(requests))]
 
     def _finish(self, background: Uint8Array, conditions: Conditions, request: DrawRequest) -> Uint8Array:
