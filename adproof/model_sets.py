@@ -21,6 +21,7 @@ SHIPPED = Path(__file__).resolve().parent / "models"
 SETS_FILE = "sets.json"
 SUMS_FILE = "SHA256SUMS"
 GENERATOR_FOLDERS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler", "controlnet")
+MINI_GENERATOR = "mini/generator"
 PARTS = ("generator", "depth", "saliency", "text", "rfnet", "judge")
 # What `get` asks the hub for: configs, vocabularies and safetensors, in the folder itself and in the pipeline's parts.
 _WANTED = ("*.json", "*.txt", "*.safetensors")
@@ -92,7 +93,7 @@ def parts(name: str, places: Places) -> list[Part]:
         if generator.get(role)
     ]
     if generator.get("kind") == "mini" and "base" not in generator:
-        made.append(Part(name, "generator base", "mini", "mini/generator"))
+        made.append(Part(name, "generator base", "mini", MINI_GENERATOR))
     for role in PARTS[1:]:
         if role in entry:
             values = {"source": entry[role]} if isinstance(entry[role], str) else dict(entry[role])
@@ -123,6 +124,9 @@ def generator_config(name: str, places: Places) -> dict[str, Any]:
     for role in ("base", "controlnet", "lora"):
         if role in config and (folder := _local(config[role], places)):
             config[role] = str(folder)
+    own = _local(MINI_GENERATOR, places)
+    if config.get("kind") == "mini" and "base" not in config and own and own.resolve() != SHIPPED / MINI_GENERATOR:
+        config["base"] = str(own)  # a site's own mini set, in place of the package's
     return config
 
 

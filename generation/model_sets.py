@@ -1,12 +1,15 @@
 """The model sets of this site: which one is in use, where its models lie, and its generator as a row."""
 
+from __future__ import annotations
+
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
 from adproof import model_sets
-from adproof.diffusion.config import GeneratorConfig, key_of_config
+from adproof.diffusion.config import MINI_FOLDER, GeneratorConfig, key_of_config
 from adproof.model_sets import Part, Places
 
 if TYPE_CHECKING:
@@ -27,22 +30,34 @@ def path_in_use(role: str) -> Path:
     return model_sets.path(part_in_use(role), places())
 
 
-def register_generator_of(name: str) -> "Generator":
+def register_generator_of(name: str) -> Generator:
     """The generator of this set as a row; its weights must be here.
 
     Raises ValueError: no such set. ModelMissing: with the command that gets it.
     """
-    from generation import actions, samples
+    from generation import actions
     from generation.models import Generator
 
-    if name == "mini":
-        return samples.mini_generator()
     for part in model_sets.parts(name, places()):
         if part.role.startswith("generator"):
             model_sets.path(part, places())
-    config = model_sets.generator_config(name, places())
-    key = key_of_config(GeneratorConfig.from_dict(config))
+    chosen = GeneratorConfig.from_dict(model_sets.generator_config(name, places()))
+    config, key = _whole(chosen), key_of_config(chosen)
     # The set may have had other weights or settings before: its earlier row keeps the name.
     taken = Generator.objects.filter(name=name).exclude(key=key).exists()
     shown = f"{name} {key[:8]}" if taken else name
     return actions.register_generator(shown, config["kind"], config, key, note=f"Model set {name}.")
+
+
+def _whole(chosen: GeneratorConfig) -> dict[str, Any]:
+    """Every setting by name, so that a preset that changes later changes no generator. The package's own folder is not
+    named: it lies elsewhere on another machine."""
+    config = {name: value for name, value in asdict(chosen).items() if value is not None}
+    if chosen.base == str(MINI_FOLDER):
+        del config["base"]
+    return config
+
+
+def is_shipped(generator: Generator) -> bool:
+    """It draws with what lies in the package, which another release brings other weights of."""
+    return generator.kind == "mini" and not generator.config.keys() & {"base", "controlnet", "lora"}

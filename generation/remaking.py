@@ -39,8 +39,8 @@ class Remade:
 def remake(candidate: Candidate) -> Remade:
     """Draw it again with its recorded settings, seed and batch shape. Loads the generator: call it in a worker or command.
 
-    Raises CannotRemake where its generator draws nothing here, its product has another picture now, or its weights have
-    changed; ModelMissing where they are gone.
+    Raises CannotRemake where its generator draws nothing here (its weights have changed, or are gone), its product has
+    another picture now, or a picture is not in the store any more.
     """
     from adproof.diffusion.generator import DrawRequest
     from adproof.environment import differences, environment
@@ -51,15 +51,19 @@ def remake(candidate: Candidate) -> Remade:
     if generator.kind == generator.IMPORTED:
         raise CannotRemake(f"{generator} stands for a generator elsewhere: its pictures can't be drawn here.")
     _check_product(candidate)
-    drawer = runtime.drawer(generator.key, json.dumps(generator.config, sort_keys=True))
+    product_rgba = open_picture(_stored(product.image_sha256, f"the picture of {product}"))
+    before = open_picture(_stored(candidate.image_sha256, "the candidate's own picture"))[..., :3]
+    try:
+        drawer = runtime.drawer(generator.key, json.dumps(generator.config, sort_keys=True))
+    except (ValueError, OSError) as problem:
+        raise CannotRemake(f"{generator} can't draw: {problem}") from problem
     request = DrawRequest(
-        product_rgba=open_picture(blobs().get(product.image_sha256)), prompt=candidate.prompt_text,
-        negative_prompt=candidate.negative_text, image_scale=candidate.image_scale, seed=candidate.seed,
+        product_rgba=product_rgba, prompt=candidate.prompt_text, negative_prompt=candidate.negative_text,
+        image_scale=candidate.image_scale, seed=candidate.seed,
     )  # fmt: skip
     shapes = [(start, size, place) for start, size, place in candidate.batch or ALONE]
     image = drawer.redraw(request, shapes, candidate.abandoned_at_step)
     png = picture_to_png(image)
-    before = open_picture(blobs().get(candidate.image_sha256))[..., :3]
     reasons = [] if candidate.batch else ["its batch was not recorded when it was drawn"]
     if candidate.environment is not None:
         reasons += differences(candidate.environment.values, environment(drawer.config.device))
@@ -67,6 +71,15 @@ def remake(candidate: Candidate) -> Remade:
         return Remade(png, False, 255, 1.0, [*reasons, f"its size was {before.shape[1]} x {before.shape[0]}"])
     apart = abs(before.astype(int) - image.astype(int)).max(axis=2)
     return Remade(png, not apart.any(), int(apart.max()), float((apart > 0).mean()), reasons)
+
+
+def _stored(sha256: str, what: str) -> bytes:
+    try:
+        return blobs().get(sha256)
+    except FileNotFoundError as error:
+        raise CannotRemake(
+            f"{what[:1].upper()}{what[1:]} is not in the store any more: put the store's files back."
+        ) from error
 
 
 def _check_product(candidate: Candidate) -> None:

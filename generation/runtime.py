@@ -24,14 +24,23 @@ def one_thread() -> None:
 
 @lru_cache(maxsize=2)
 def drawer(key: str, frozen_config: str) -> "Drawer":
-    """The generator with these weights; the two used last stay in memory."""
+    """The generator with these weights; the two used last stay in memory.
+
+    Raises ValueError: what lies there now has another key. Its pictures would be filed under a generator that never drew them.
+    """
     import json
 
     from adproof.diffusion.generator import Generator as Drawer
 
     one_thread()
     config: dict[str, Any] = json.loads(frozen_config)
-    return Drawer.load(config)
+    loaded = Drawer.load(config)
+    if loaded.key != key:
+        raise ValueError(
+            "its weights or settings are not those that it was registered with, and a generator never changes. Put the "
+            "earlier ones back, or have what is there now draw as a generator of its own: `python manage.py modelset use NAME`"
+        )
+    return loaded
 
 
 @cache

@@ -1,14 +1,8 @@
 """What a fresh platform starts with: the sample catalogue, some prompts, the mini generator."""
 
-import hashlib
-import json
-from typing import Any
-
-from django.conf import settings
-
-from adproof.diffusion.config import MINI
 from generation import actions
 from generation.importing import Problem, ProductFile, read_picture
+from generation.model_sets import is_shipped, register_generator_of
 from generation.models import Generator, Prompt
 
 SAMPLE_SOURCE = "adproof-samples"
@@ -37,23 +31,15 @@ def make_prompts() -> None:
 
 
 def mini_generator() -> Generator:
-    """The shipped small diffusion model, put in use when nothing else is."""
-    config: dict[str, Any] = {"kind": MINI.kind, "steps": MINI.steps, "guidance": MINI.guidance}
-    key = hashlib.sha256(json.dumps(config, sort_keys=True).encode() + weights_digest().encode()).hexdigest()
-    generator = actions.register_generator(
-        "mini", "mini", config, key, note="The small diffusion model that ships with Adproof."
-    )
-    if not Generator.objects.filter(is_in_use=True).exists():
+    """The shipped small diffusion model, put in use when nothing else is.
+
+    Nor does an earlier release's stay in use: its weights are not there any more, so it can't draw.
+    """
+    generator = register_generator_of("mini")
+    in_use = Generator.objects.filter(is_in_use=True).first()
+    if in_use is None or (in_use.key != generator.key and is_shipped(in_use)):
         actions.put_in_use(generator)
     return generator
-
-
-def weights_digest() -> str:
-    digest = hashlib.sha256()
-    folder = settings.MODEL_SETS_DIR / "mini" / "generator"
-    for path in sorted(folder.rglob("*.safetensors")):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def _prompt(

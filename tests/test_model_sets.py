@@ -100,3 +100,29 @@ def test_a_file_from_an_address_is_kept_only_whole(site, tmp_path, settings):
         server.server_close()
     call_command("modelset", "check", "near")
     assert (settings.DATA_DIR / "models/near/saliency/small.onnx").read_bytes() == b"a model"
+
+
+def test_a_release_with_other_weights_is_another_generator_and_takes_the_place_of_the_one_it_replaces(db, site):
+    from adproof.diffusion.config import MINI
+    from generation import samples
+    from generation.actions import put_in_use, register_generator
+    from generation.models import Generator
+
+    before = register_generator("mini", "mini", {"kind": "mini", "steps": 16}, "of an earlier release")
+    put_in_use(before)
+    now = samples.mini_generator()
+    assert now.name == f"mini {now.key[:8]}" and Generator.objects.get(is_in_use=True) == now == samples.mini_generator()
+    # Every setting is named, so that a later preset changes none of it; and no path of this machine.
+    assert now.config["guidance"] == MINI.guidance and now.config["canvas"] == 128 and "base" not in now.config
+    tuned = register_generator("tuned", "mini", {**now.config, "controlnet": "/somewhere"}, "tuned")
+    put_in_use(tuned)
+    samples.mini_generator()
+    assert Generator.objects.get(is_in_use=True) == tuned
+
+
+def test_a_sites_own_mini_set_draws_in_place_of_the_packages(db, site):
+    from generation.model_sets import register_generator_of
+
+    (site / "mini" / "generator").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=f"{site}/mini/generator"):
+        register_generator_of("mini")  # not whole: the package's must not draw under its name

@@ -9,7 +9,6 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from adproof.model_sets import ModelMissing
 from generation.actions import start_perception
 from generation.models import Candidate
 from generation.remaking import CannotRemake, remake
@@ -42,7 +41,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no candidate {id}.")
         try:
             made = remake(candidate)
-        except (CannotRemake, ModelMissing) as problem:
+        except CannotRemake as problem:
             raise CommandError(str(problem)) from problem
         if out is not None:
             out.write_bytes(made.png)
