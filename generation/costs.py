@@ -7,9 +7,10 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
-from django.db.models import Avg, Count, Sum
+from django.db.models import Avg, Count, FilteredRelation, Q, QuerySet, Sum
 from django.utils import timezone
 
+from adproof.labels import Label
 from generation.models import Candidate, Generator, Share
 from runs.counted import counted
 from runs.models import Run
@@ -25,6 +26,8 @@ class Cost:
     images: int
     seconds: float
     available: int | None  # None: nothing of it is judged by the RFNet in use
+    # What those that are judged took, and those that were given up for them.
+    judged_seconds: float = 0.0
 
     @property
     def seconds_per_image(self) -> float | None:
@@ -32,7 +35,8 @@ class Cost:
 
     @property
     def seconds_per_available(self) -> float | None:
-        return self.seconds / self.available if self.available else None
+        """Of a run that is judged in part, by that part."""
+        return self.judged_seconds / self.available if self.available else None
 
     @property
     def money(self) -> str:
@@ -57,18 +61,43 @@ def money(seconds: float | None) -> str:
 
 
 def cost_of(run: Run) -> Cost:
-    made = Share.objects.filter(plan__run=run).aggregate(images=Sum("images"), seconds=Sum("seconds"))
-    return Cost(made["images"] or 0, made["seconds"] or 0.0, available_of_run(run.pk))
+    images, seconds = made_by(Share.objects.filter(plan__run=run))
+    judged = judged_of_run(run.pk)
+    return Cost(images, seconds, *(judged or (None,)))
+
+
+def made_by(shares: QuerySet[Share]) -> tuple[int, float]:
+    """Pictures and seconds of these parts: as they ended, or, of those at work or killed, as their rows say."""
+    closed = shares.filter(is_closed=True).aggregate(images=Sum("images"), seconds=Sum("seconds"))
+    opened = list(shares.filter(is_closed=False).values_list("part", flat=True))
+    images, seconds = counted_rows(Candidate.objects.filter(run__in=opened)) if opened else (0, 0.0)
+    return (closed["images"] or 0) + images, (closed["seconds"] or 0.0) + seconds
+
+
+def counted_rows(candidates: QuerySet[Candidate]) -> tuple[int, float]:
+    found = candidates.aggregate(images=Count("pk"), seconds=Sum("seconds"))
+    return found["images"], found["seconds"] or 0.0
 
 
 # Asked for by the pages of runs at work; the clock keeps none of it ready.
-@counted("available-of-run", each=lambda: (), least_age_s=3)
-def available_of_run(run: int) -> int | None:
+@counted("judged-of-run", each=lambda: (), least_age_s=3)
+def judged_of_run(run: int) -> tuple[int, float] | None:
+    """Available ones by the RFNet in use, and the seconds of all that it judged and of all that were given up. A picture
+    that was given up is not available, whatever RFNet says of it: nobody will see it."""
+    in_use = apps.get_model("rfnet_service", "Checkpoint").objects.filter(is_promoted=True)
     parts = list(Share.objects.filter(plan__run=run).values_list("part", flat=True))
-    verdicts = apps.get_model("rfnet_service", "Verdict").objects.filter(checkpoint__is_promoted=True)
-    rows = verdicts.filter(candidate__run__in=parts).values("label").annotate(n=Count("pk")).order_by()
-    counts = {row["label"]: row["n"] for row in rows}
-    return counts.get(0, 0) if counts else None
+    rows = Candidate.objects.filter(run__in=parts).annotate(
+        judged=FilteredRelation(
+            "verdicts", condition=Q(verdicts__checkpoint=in_use.values_list("pk", flat=True).first() or 0)
+        )
+    )
+    is_judged, is_given_up = Q(judged__isnull=False), Q(abandoned_at_step__isnull=False)
+    found = rows.aggregate(
+        n_judged=Count("pk", filter=is_judged),
+        n_available=Count("pk", filter=Q(judged__label=Label.AVAILABLE) & ~is_given_up),
+        spent=Sum("seconds", filter=is_judged | is_given_up),
+    )
+    return (found["n_available"], found["spent"] or 0.0) if found["n_judged"] else None
 
 
 def newest_of(run: Run, count: int) -> list[Candidate]:
@@ -91,11 +120,12 @@ def pace(run: Run, newest: list[Candidate]) -> float | None:
 @counted("pace-of-generators", least_age_s=30)
 def pace_of_generators() -> list[tuple[int, float]]:
     """Seconds a picture of each that has drawn, over its newest."""
-    found = [(row.pk, _pace_of(row)) for row in Generator.objects.order_by("pk")]
+    found = [(row.pk, pace_of(row)) for row in Generator.objects.order_by("pk")]
     return [(pk, pace) for pk, pace in found if pace]
 
 
-def _pace_of(generator: Generator) -> float | None:
+def pace_of(generator: Generator | None) -> float | None:
+    """Seconds a picture takes, over the newest hundred of this generator."""
     newest = Candidate.objects.filter(generator=generator, seconds__gt=0).order_by("-pk")[:100]
     found: dict[str, Any] = Candidate.objects.filter(pk__in=newest.values("pk")).aggregate(mean=Avg("seconds"))
     return found["mean"]

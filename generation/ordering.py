@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.apps import apps
-from django.db.models import Avg, Q, QuerySet
+from django.db.models import Q, QuerySet
 
-from generation.models import Candidate, Generator, Product, Prompt
+from config.numbers import id_of
+from generation.costs import pace_of
+from generation.models import Generator, Product, Prompt
 from generation.planning import Budget, CannotStart, choose, start_generation
 from runs.models import Run
 
@@ -24,7 +26,6 @@ class Wish:
     """Products: all that every given condition fits; `newest` of them. Prompts: those named, or all active ones."""
 
     skus: Sequence[str] = ()
-    products: Sequence[int] = ()
     category: str = ""
     source: str = ""
     q: str = ""
@@ -43,9 +44,9 @@ class Wish:
         """Raises CannotStart for a product that is not there."""
         rows = Product.objects.order_by("-pk")
         if self.skus:
-            rows = rows.filter(sku__in=_all_there(self.skus, Product, "sku", "No product has the SKU"))
-        if self.products:
-            rows = rows.filter(pk__in=_all_there(self.products, Product, "pk", "No product has the id"))
+            known = Product.objects.filter(sku__in=self.skus).values_list("sku", flat=True)
+            _check_known(self.skus, set(known), "No product has the SKU")
+            rows = rows.filter(sku__in=self.skus)
         for name in ("category", "source"):
             if value := getattr(self, name):
                 rows = rows.filter(**{name: value})
@@ -60,23 +61,12 @@ class Wish:
             rows = rows.filter(categories__contains=own) if own else rows.filter(categories=[])
         if not self.prompts:
             return list(rows)
-        # A name may be a number, too: then it is the name that counts.
-        called = set(Prompt.objects.filter(name__in=map(str, self.prompts)).values_list("name", flat=True))
-        ids = [value for value in self.prompts if _is_id(value) and str(value) not in called]
-        names = [value for value in self.prompts if value not in ids]
-        known = _all_there(names, Prompt, "name", "There is no prompt called")
-        found = _all_there([int(value) for value in ids], Prompt, "pk", "There is no prompt of the id")
-        return list(rows.filter(Q(name__in=known) | Q(pk__in=found)))
+        return list(rows.filter(pk__in=_named(self.prompts, Prompt, "There is no prompt called")))
 
     def chosen_generator(self) -> Generator | None:
         if self.generator is None:
             return Generator.objects.filter(is_in_use=True).first()
-        by = "pk" if _is_id(self.generator) else "name"
-        return Generator.objects.get(**{by: _all_there([self.generator], Generator, by, "There is no generator")[0]})
-
-
-def _is_id(value: int | str) -> bool:
-    return isinstance(value, int) or value.isdecimal()
+        return Generator.objects.get(pk__in=_named([self.generator], Generator, "There is no generator"))
 
 
 def some_of(values: Sequence[str], most: int = 5) -> str:
@@ -84,14 +74,23 @@ def some_of(values: Sequence[str], most: int = 5) -> str:
     return ", ".join(value[:80] for value in values[:most]) + (" …" if len(values) > most else "")
 
 
-def _all_there(wanted: Sequence[Any], model: Any, name: str, sentence: str) -> Sequence[Any]:
-    if not wanted:
-        return []
-    known = {str(value) for value in model.objects.filter(**{f"{name}__in": wanted}).values_list(name, flat=True)}
-    unknown = [str(value) for value in wanted if str(value) not in known]
+def _named(wanted: Sequence[int | str], model: Any, sentence: str) -> list[int]:
+    """The ids of what is named. A word is a name first, and an id only where nothing has that name."""
+    words = [value for value in wanted if isinstance(value, str)]
+    found: dict[int | str, int] = dict(model.objects.filter(name__in=words).values_list("name", "pk"))
+    numbers = {value: id_of(value) for value in wanted if value not in found}
+    there = set(
+        model.objects.filter(pk__in=[pk for pk in numbers.values() if pk is not None]).values_list("pk", flat=True)
+    )
+    found |= {value: pk for value, pk in numbers.items() if pk in there}
+    _check_known(wanted, found, sentence)
+    return [found[value] for value in wanted]
+
+
+def _check_known(wanted: Sequence[int | str], known: Container[int | str], sentence: str) -> None:
+    unknown = [str(value) for value in wanted if value not in known]
     if unknown:
         raise CannotStart(f"{sentence} {some_of(unknown)}.")
-    return wanted
 
 
 def has_judge() -> bool:
@@ -124,7 +123,7 @@ class Estimate:
 def estimate(wish: Wish) -> Estimate:
     """What `start` would make, not counting attempts."""
     chosen = choose(wish.chosen_products(), wish.chosen_prompts())
-    planned = len(chosen.fitting) * wish.per_pair if chosen.products and chosen.prompts else 0
+    planned = chosen.pairs * wish.per_pair
     images = min(planned, wish.limit or planned)
     pace_s = pace_of(wish.chosen_generator())
     if wish.budget.images is not None:
@@ -136,10 +135,3 @@ def estimate(wish: Wish) -> Estimate:
         images, images * pace_s if images and pace_s else None, chosen.left_out, images < planned,
         len(chosen.products), some,
     )  # fmt: skip
-
-
-def pace_of(generator: Generator | None) -> float | None:
-    """Seconds a picture takes, over the newest hundred of this generator."""
-    newest = Candidate.objects.filter(generator=generator, seconds__gt=0).order_by("-pk")[:100]
-    mean: float | None = Candidate.objects.filter(pk__in=newest.values("pk")).aggregate(mean=Avg("seconds"))["mean"]
-    return mean

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -32,6 +32,8 @@ PARTS_AT_ONCE = 64
 MOST_TICKED = 500
 MAX_ATTEMPTS = 8
 MAX_CANDIDATES_A_RUN = 1_000_000
+# Of products and prompts, fitting or not: so many are put in order in a second, in a hundred megabytes.
+MOST_PAIRS = 50_000_000
 
 
 class CannotStart(ValueError):
@@ -68,6 +70,15 @@ class Chosen:
     # What the kinds are called.
     categories: list[str] = field(default_factory=list)
 
+    @property
+    def pairs(self) -> int:
+        """How many are drawn, counted by category: the form asks at every keystroke."""
+        if not self.products:
+            return 0
+        kinds = 1 + max(kind for wanted in [[0], *self.prompt_kinds] for kind in wanted)
+        of_kind = np.bincount(np.asarray(self.product_kinds, np.int64), minlength=kinds)
+        return int(sum(of_kind[wanted].sum() if wanted else len(self.products) for wanted in self.prompt_kinds))
+
     @cached_property
     def fitting(self) -> np.ndarray:
         """Places of the pairs that are drawn, in their order, within one round of all pairs: product in turn, prompts shifted."""
@@ -94,7 +105,7 @@ def choose(products: Iterable[Product] | QuerySet[Product], prompts: Iterable[Pr
         products=[pk for pk, _ in rows],
         product_kinds=[codes[category] for _, category in rows],
         prompts=[prompt.pk for prompt in offered],
-        prompt_kinds=[sorted(codes[name] for name in prompt.categories) for prompt in offered],
+        prompt_kinds=[sorted({codes[name] for name in prompt.categories}) for prompt in offered],
         left_out=left_out,
         categories=list(codes),
     )
@@ -219,15 +230,23 @@ def _held(chosen: Chosen, prompts: Sequence[Prompt]) -> dict[str, Any]:
     scenes = {prompt.pk: prompt.scene for prompt in prompts if prompt.is_active}
     said = {name for scene in scenes.values() for name in scene.variables()}
     says_product = bool(said & set(wording.RESERVED)) or any(scene.usual for scene in scenes.values())
-    titles: dict[int, str] = {}
-    if wording.PRODUCT in said:
-        titles = dict(Product.objects.filter(pk__in=chosen.products).values_list("pk", "title"))
     return {
         "wording": {
             **packed(scenes), "says_product": says_product, "categories": chosen.categories if says_product else [],
         },
-        "product_titles": [titles[pk] for pk in chosen.products] if titles else [],
+        "product_titles": _titles(chosen.products) if wording.PRODUCT in said else [],
     }  # fmt: skip
+
+
+def _titles(products: list[int]) -> list[str]:
+    """In their order. They go to the database as one array: a million of them written out take it seconds to read."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT p.title FROM unnest(%s::bigint[]) WITH ORDINALITY AS u(id, place)"
+            " JOIN generation_product p ON p.id = u.id ORDER BY u.place",
+            [products],
+        )
+        return [title for (title,) in cursor.fetchall()]
 
 
 def _checked(
@@ -261,12 +280,18 @@ def _checked(
     if not 1 <= attempts <= MAX_ATTEMPTS:
         raise CannotStart(f"Attempts must lie between 1 and {MAX_ATTEMPTS}.")
     budget.check()
-    most = len(chosen.products) * len(chosen.prompts) * per_pair
-    if per_pair < 1 or most > MAX_CANDIDATES_A_RUN:
-        raise CannotStart(f"That makes {most:,} images; 1 to {MAX_CANDIDATES_A_RUN:,} a run are allowed.")
-    total = len(chosen.fitting) * per_pair
+    total = chosen.pairs * per_pair
     if limit is not None:
         total = min(total, limit)
+    if per_pair < 1 or total > MAX_CANDIDATES_A_RUN:
+        raise CannotStart(
+            f"That makes {total:,} images; 1 to {MAX_CANDIDATES_A_RUN:,} a run are allowed: choose fewer products or prompts."
+        )
+    if len(chosen.products) * len(chosen.prompts) > MOST_PAIRS:
+        raise CannotStart(
+            f"{len(chosen.products):,} products with {len(chosen.prompts):,} prompts are more pairs than a run can put in "
+            "order: choose fewer of either."
+        )
     if total < 1:
         raise CannotStart("None of the chosen prompts fits the categories of the chosen products.")
     return total
@@ -278,10 +303,11 @@ def part_kind(plan: Plan) -> str:
 
 
 def make_parts(run: Run) -> int:
-    """The parts of the run's plan, once."""
+    """The parts of the run's plan, once; none of a run that is being stopped."""
     with transaction.atomic():
-        plan = Plan.objects.select_for_update().select_related("run").get(run=run)
-        if plan.is_planned:
+        run = Run.objects.select_for_update(no_key=True).get(pk=run.pk)
+        plan = Plan.objects.light().select_for_update().get(run=run)
+        if plan.is_planned or run.stop_requested:
             return 0
         cuts = range(0, plan.total, plan.part_size)
         parts = (

@@ -4,7 +4,7 @@ from typing import Any
 
 from generation import costs, figures, prompt_results  # noqa: F401 - they declare what the clock counts
 from generation.blobs import blobs
-from runs.context import BadInput, RunContext
+from runs.context import BadInput, RunContext, StopRequested
 from runs.kinds import kind, kind_in_parts
 
 
@@ -22,7 +22,8 @@ def gather_drawn(results: list[dict[str, Any]]) -> dict[str, Any]:
     total = {key: round(value, 2) if isinstance(value, float) else value for key, value in total.items()}
     for key in [key for key in total if key.startswith("available_by_")]:
         total[key.replace("available_by_", "availability_at_")] = round(total[key] / draws, 4)
-    total["mean_attempts"] = round(total["images"] / draws, 3)
+    # Not by pictures: those of a draw that waits to be tried again are there, and the draw is not counted yet.
+    total["mean_attempts"] = round(total.get("attempts_drawn", total["images"]) / draws, 3)
     if total.get("steps"):
         total["share_of_steps_saved"] = round(total["steps_saved"] / total["steps"], 4)
     return total
@@ -34,11 +35,14 @@ kind_in_parts("generate", "Draw candidates", gather=gather_drawn, panel="generat
 @kind("plan_generation", "Plan what to draw", queue="light")
 def plan_generation(ctx: RunContext) -> dict[str, Any]:
     """The parts of a large plan: made by a worker, for it takes longer than a page may."""
+    from generation.models import Plan
     from generation.planning import make_parts
     from runs.models import Run
 
-    with ctx.writing():
-        make_parts(Run.objects.get(pk=ctx.params["plan"]))
+    # Not in ctx.writing(): a stop locks the run before its parts, and so does this. The plan itself says that it is done.
+    make_parts(Run.objects.get(pk=ctx.params["plan"]))
+    if not Plan.objects.filter(run=ctx.params["plan"], is_planned=True).exists():
+        raise StopRequested
     return {}
 
 
@@ -104,10 +108,10 @@ def remake(ctx: RunContext) -> dict[str, Any]:
     from generation.remaking import CannotRemake
     from generation.remaking import remake as draw_again
 
-    candidate = Candidate.objects.select_related("product", "generator").get(pk=ctx.params["candidate"])
+    candidate = Candidate.objects.select_related("product", "generator", "environment").get(pk=ctx.params["candidate"])
     try:
         made = draw_again(candidate)
-    except (CannotRemake, FileNotFoundError) as problem:
+    except CannotRemake as problem:
         raise BadInput(str(problem)) from problem
     return {
         "candidate": candidate.pk, "equal": made.equal, "sentence": made.sentence, "greatest": made.greatest,

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Sum
+from django.db.models import Sum
 from django.utils import timezone
 
+from generation.costs import counted_rows, made_by
 from generation.drawing import EarlyLook, Item, already_drawn, draw_missing
 from generation.models import Candidate, Failure, Generator, Plan, Share
 from runs.context import BadInput, BudgetUsedUp, RunContext
@@ -137,18 +138,15 @@ class Work:
     def _used(self) -> tuple[int, float, int]:
         """Pictures and seconds of the whole run, and how many pictures other parts hold that are at work now."""
         shares = Share.objects.filter(plan=self.plan)
-        closed = shares.filter(is_closed=True).aggregate(images=Sum("images"), seconds=Sum("seconds"))
-        opened = list(shares.filter(is_closed=False).values_list("part", flat=True))
-        counted = _count(Candidate.objects.filter(run__in=opened))
         others = shares.filter(is_closed=False, part__state=Run.State.RUNNING).exclude(pk=self.share.pk)
         held = others.aggregate(held=Sum("held"))["held"] or 0
-        return (closed["images"] or 0) + counted[0], (closed["seconds"] or 0.0) + counted[1], held
+        return *made_by(shares), held
 
     def _record(self, *, closed: bool = False) -> None:
         """What this part has made so far, as its rows say."""
         if self.plan is None:
             return
-        images, seconds = _count(Candidate.objects.filter(run=self.ctx.run))
+        images, seconds = counted_rows(Candidate.objects.filter(run=self.ctx.run))
         self.share.images, self.share.seconds, self.share.held, self.share.is_closed = images, seconds, 0, closed
         with self.ctx.writing():
             self.share.save()
@@ -162,7 +160,7 @@ class Work:
 
     def totals(self) -> dict[str, Any]:
         if self.plan is None:
-            images, seconds = _count(Candidate.objects.filter(run=self.ctx.run))
+            images, seconds = counted_rows(Candidate.objects.filter(run=self.ctx.run))
             return {"images": images, "seconds": round(seconds, 2)}
         return {"images": self.share.images, "seconds": round(self.share.seconds, 2)}
 
@@ -175,11 +173,6 @@ class Work:
             total = max(0, self.ctx.run.total - self.failed)
             self.ctx.progress(total, total, force=True)
         return {**self.totals(), **({"failed": self.failed} if self.failed else {}), **self.results()}
-
-
-def _count(candidates: Any) -> tuple[int, float]:
-    found = candidates.aggregate(images=Count("pk"), seconds=Sum("seconds"))
-    return found["images"], found["seconds"] or 0.0
 
 
 def _sentence(problem: Exception) -> str:

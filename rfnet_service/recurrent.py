@@ -27,16 +27,18 @@ class Tally:
     abandoned: int = 0
     seconds: float = 0.0
     available_at: list[int] = field(default_factory=list)
-    # Draws that have a picture: where a budget ended the part, only those are told of.
-    begun: set[UUID] = field(default_factory=set)
+    # The attempt that each draw has come to. Where a budget ended the part, only those that have a picture are told of.
+    begun: dict[UUID, int] = field(default_factory=dict)
 
     def result(self, steps: int, failed: Set[UUID] = frozenset()) -> dict[str, Any]:
         """Sums only, so that parts add up; see generation.tasks.gather_drawn for the shares.
 
         Draws that failed under way are counted by the part that goes on with them.
         """
+        told = [attempt for draw, attempt in self.begun.items() if draw not in failed]
         found: dict[str, Any] = {
-            "draws": len(self.begun - failed),
+            "draws": len(told),
+            "attempts_drawn": sum(told),
             "images": self.images,
             "available": len(self.available_at),
             "seconds": round(self.seconds, 2),
@@ -100,7 +102,7 @@ def draw_and_judge(
     candidates = [candidate for _, candidate in drawn]
     verdicts = judge(ctx, checkpoint, candidates)
     tally.images += len(candidates)
-    tally.begun |= {item.draw for item, _ in drawn}
+    tally.begun |= {item.draw: item.attempt for item, _ in drawn}
     tally.seconds += sum(candidate.seconds for candidate in candidates)
     left = []
     for (item, candidate), verdict in zip(drawn, verdicts, strict=True):

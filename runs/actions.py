@@ -142,7 +142,7 @@ def part_paused(part: Run) -> None:
 def resume_run(run: Run) -> bool:
     """paused, stopped, failed or out of budget -> at work again, from what is already there. False if it was not at rest."""
     with transaction.atomic():
-        locked = Run.objects.select_for_update().get(pk=run.pk)
+        locked = Run.objects.select_for_update(no_key=True).get(pk=run.pk)
         if locked.state == Run.State.PAUSED:
             Run.objects.filter(pk=run.pk).update(state=Run.State.WAITING)
             send_many(run.parts.filter(state=Run.State.QUEUED).order_by("pk").values_list("pk", flat=True))
@@ -164,6 +164,8 @@ def _resume_parts(run: Run) -> bool:
     Run.objects.filter(pk=run.pk).update(
         state=Run.State.WAITING, stop_requested=False, error="", finished_at=None
     )  # fmt: skip
+    # Some may not have come to their stop yet.
+    run.parts.unfinished().filter(stop_requested=True).update(stop_requested=False)
     Run.objects.filter(pk__in=again).update(
         state=Run.State.QUEUED, worker="", lease_until=None, finished_at=None, error="", stop_requested=False, attempt=0
     )

@@ -62,7 +62,7 @@ def work_on(run_id: int, fence: int) -> None:
     from django.utils import timezone
 
     from runs.actions import part_paused, start_followers
-    from runs.context import BadInput, BudgetUsedUp, PauseRequested, RunContext, StopRequested, Superseded
+    from runs.context import BudgetUsedUp, PauseRequested, RunContext, StopRequested, Superseded
     from runs.kinds import kind_of
     from runs.models import Run, settle_parent
 
@@ -88,13 +88,9 @@ def work_on(run_id: int, fence: int) -> None:
     except Superseded:
         log.warning("run %s was taken over by another worker", run_id)
         return
-    except (BadInput, MemoryError, OSError) as problem:
-        state = Run.State.FAILED
-        error = _sentence(problem)
-        traceback.print_exc()
     except Exception as problem:  # noqa: BLE001 - whatever a handler raises belongs to its run
         state = Run.State.FAILED
-        error = f"{type(problem).__name__}: {problem}"
+        error = _sentence(problem)
         traceback.print_exc()
     finally:
         beat.over.set()
@@ -118,12 +114,22 @@ def work_on(run_id: int, fence: int) -> None:
     settle_parent(run.parent_id)
 
 
-def _sentence(problem: BaseException) -> str:
-    if isinstance(problem, MemoryError):
+def _sentence(problem: Exception) -> str:
+    from runs.context import BadInput
+
+    if _is_out_of_memory(problem):
         return "Out of memory: use smaller batches, or a worker with more memory, and resume."
     if isinstance(problem, OSError) and problem.errno == 28:
         return "The disk is full: free some space (data folder), then resume. Nothing half-written was kept."
-    return str(problem) or type(problem).__name__
+    if isinstance(problem, (BadInput, OSError)) and str(problem):
+        return str(problem)
+    return f"{type(problem).__name__}: {problem}" if str(problem) else type(problem).__name__
+
+
+def _is_out_of_memory(problem: Exception) -> bool:
+    """Torch has words of its own for it, and is not loaded here."""
+    told = type(problem).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(problem)
+    return isinstance(problem, MemoryError) or (isinstance(problem, RuntimeError) and told)
 
 
 def main() -> None:

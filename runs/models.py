@@ -136,6 +136,9 @@ class Run(models.Model):
         """Stop at the next step. A run that has not begun is stopped at once."""
         now = timezone.now()
         with transaction.atomic():
+            # Whoever gives it further parts holds this lock: they are there now, or see that it is being stopped. no_key:
+            # a part that notes something at it (a foreign key) holds its own row, which is locked next, and must not wait.
+            Run.objects.select_for_update(no_key=True).get(pk=self.pk)
             rows = Run.objects.filter(Q(pk=self.pk) | Q(parent=self))
             rows.filter(state=self.State.QUEUED).update(state=self.State.STOPPED, finished_at=now, stop_requested=True)
             rows.filter(state__in=[self.State.RUNNING, self.State.WAITING, self.State.PAUSED]).update(

@@ -93,6 +93,8 @@ def _make(ctx: RunContext, part_kind: str, parts: Sequence[Part], still_done: Ca
         or (part.state == Run.State.SUCCEEDED and not still_done(part.params))
     ]
     with ctx.writing():
+        if Run.objects.filter(pk=ctx.run.pk, stop_requested=True).exists():
+            raise StopRequested  # parts begun now would go on without it
         for part in again:
             requeue(part, reset_attempts=True)
         if made:

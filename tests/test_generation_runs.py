@@ -3,23 +3,39 @@
 import json
 import os
 import signal
+import threading
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connections, transaction
 from django.urls import reverse
 from rest_framework.authtoken.models import Token
 
-from generation import failures, planning, working
+from adproof.diffusion.config import GeneratorConfig, key_of_config
+from generation import failures, planning, runtime, working
 from generation import planned as planned_again
 from generation.blobs import blobs
-from generation.models import Candidate, CategoryDefaults, Failure, Generator, Plan, Product, Prompt, VariableList
+from generation.costs import cost_of
+from generation.models import (
+    Candidate,
+    CategoryDefaults,
+    Failure,
+    Generator,
+    Plan,
+    Product,
+    Prompt,
+    Share,
+    VariableList,
+)
 from generation.planned import planned
 from generation.planning import Budget, CannotStart, give_more, plan_items, start_generation
 from generation.scenes import Words
-from runs.actions import pause_run, resume_run
-from runs.models import Outbox, Run
-from tests import build
+from rfnet_service.models import Verdict
+from runs.actions import add_parts, pause_run, resume_run
+from runs.child import work_on
+from runs.models import KeptFigure, Outbox, Run
+from tests import build, data_rows
 from tests.data_rows import do
 from tests.workers import wait_until, workers
 
@@ -37,7 +53,8 @@ def weights(tmp_path_factory):
 @pytest.fixture
 def tiny(weights):
     config = {"kind": "mini", "base": str(weights), "steps": 2, "size": 128, "batch": 4}
-    return Generator.objects.create(name="tiny", kind="mini", key="tiny", config=config, is_in_use=True)
+    key = key_of_config(GeneratorConfig.from_dict(config))
+    return Generator.objects.create(name="tiny", kind="mini", key=key, config=config, is_in_use=True)
 
 
 @pytest.fixture
@@ -67,6 +84,12 @@ def work_off(run):
 
 
 class TestPlans:
+    def test_a_form_counts_without_putting_in_order_what_a_run_puts_in_order(self, tiny, products):
+        lamps, anything = build.prompt("lamps only", categories=["lamps", "vases"]), build.prompt("anything")
+        chosen = planning.choose([*products, build.product(9, category="chairs")], [lamps, anything])
+        assert chosen.pairs == len(chosen.fitting) == 4 + 5 and planning.choose([], [lamps]).pairs == 0
+        assert planning._titles([products[2].pk, products[0].pk]) == ["Lamp 2", "Lamp 0"]
+
     def test_parts_know_a_range_and_give_the_items_of_the_whole_plan(self, tiny, products):
         lamps, anything = build.prompt("lamps only", categories=["lamps", "vases"]), build.prompt("anything")
         chairs = [build.product(n, category="chairs") for n in range(10, 13)]
@@ -144,6 +167,36 @@ class TestWords:
         monkeypatch.setattr(working, "already_drawn", lambda *values: asked.append(1) or already(*values))
         assert work_off(run).state == "succeeded" and Candidate.objects.count() == 16
         assert len(sorted_out) == 1 and len(asked) == run.parts.count() == 4
+
+
+class TestStopping:
+    def test_a_run_that_is_stopped_while_it_is_planned_draws_nothing_until_it_is_resumed(self, tiny, products):
+        run = start(products, per_pair=17, part_size=1)
+        planning_it = run.parts.get()
+        assert planning_it.kind == "plan_generation" and planning_it.claim("somebody")
+        run.request_stop()
+        work_on(planning_it.pk, planning_it.fence)
+        assert state(run) == "stopped" and not run.parts.exclude(pk=planning_it.pk).exists()
+        assert resume_run(run)
+        do(run.parts.get())
+        assert run.parts.filter(state="queued").count() == 68 and state(run) == "waiting"
+
+    def test_parts_that_come_in_the_moment_of_a_stop_are_stopped_as_well(self, tiny, products):
+        run = start(products, part_size=4)
+        stopped = threading.Thread(target=lambda: (run.request_stop(), connections.close_all()))
+        with transaction.atomic():
+            Run.objects.select_for_update().get(pk=run.pk)
+            stopped.start()
+            wait_until(lambda: _waits_for_a_lock(), 20, 0.02)
+            add_parts(run, "generate_part", [({**part(run).params}, 4)])
+        stopped.join()
+        assert not run.parts.exclude(state="stopped").exists() and run.parts.count() == 2
+
+
+def _waits_for_a_lock():
+    with connections["default"].cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+        return cursor.fetchone()[0]
 
 
 class TestPausing:
@@ -224,6 +277,24 @@ class TestBudgets:
         assert resume_run(run) and "Available within" not in client.get(reverse("generation-panel", args=[run.pk])).content.decode()
 
 
+def test_an_available_picture_costs_what_the_judged_ones_took_and_those_given_up_are_none(tiny, products):
+    checkpoint = data_rows.checkpoint(promoted=True)
+    run = work_off(start(products, per_pair=2))
+    Candidate.objects.update(seconds=2.0)
+    made = list(Candidate.objects.order_by("pk"))
+    assert cost_of(run).available is None
+    for row, label in zip(made[:4], (0, 0, 1, 2), strict=True):
+        Verdict.objects.create(candidate=row, checkpoint=checkpoint, label=label, probs=[0.2] * 5, p_available=0.2, margin=0)
+    KeptFigure.objects.all().delete()
+    cost = cost_of(run)
+    assert (cost.available, cost.seconds_per_available) == (2, 4.0), "four of the eight are judged"
+    Candidate.objects.filter(pk=made[0].pk).update(abandoned_at_step=1)
+    Share.objects.update(is_closed=False, images=0, seconds=0)  # as after a kill before its last line
+    KeptFigure.objects.all().delete()
+    cost = cost_of(run)
+    assert (cost.available, cost.seconds_per_available, cost.images, cost.seconds) == (1, 8.0, 8, 16.0)
+
+
 class TestFailures:
     def test_what_cannot_be_drawn_is_listed_and_the_rest_is_drawn(self, tiny, products):
         lost = blobs().path(products[1].image_sha256)
@@ -271,6 +342,8 @@ class TestFailures:
         monkeypatch.setattr(working, "draw_missing", breaks)
         run = work_off(start(products[:2], attempts=3))
         assert Failure.objects.get().attempt == 2 and Candidate.objects.filter(product=products[1]).count() == 1
+        # What waits to be tried again counts neither as a draw nor with the attempt it has made.
+        assert (run.result["draws"], run.result["images"], run.result["mean_attempts"]) == (1, 4, 3.0)
         broken.clear()
         assert retry(run) == 1 and work_off(run).state == "succeeded"
         made = Candidate.objects.filter(product=products[1]).order_by("attempt")
@@ -283,6 +356,12 @@ class TestFailures:
         run = work_off(start(products, per_pair=3, generator=gone))
         assert run.state == "failed" and "hf download nobody/nothing-here" in run.error
         assert not Failure.objects.exists() and run.parts.filter(state="failed").count() == 1
+
+    def test_other_weights_in_its_folder_draw_nothing_under_its_name(self, tiny, products):
+        Generator.objects.filter(pk=tiny.pk).update(config={**tiny.config, "steps": 3})
+        runtime.drawer.cache_clear()
+        run = work_off(start(products))
+        assert run.state == "failed" and "not those that it was registered with" in run.error and not Candidate.objects.exists()
 
 
 def test_a_worker_killed_a_pause_in_the_middle_and_a_budget_over_two_workers(tiny, products):
@@ -318,9 +397,13 @@ class TestWhoeverStartsIt:
         call_command("generate", "--skus", "sku-1", "--prompts", "table", "--seed", "7", stdout=out)
         run = Run.objects.get(kind="generate")
         assert f"Run {run.pk}: Draw 1 candidate." in out.getvalue() and run.plan.products == [products[1].pk]
+        numbered = build.prompt(str(build.prompt().pk), text="a prompt whose name is another's id")
+        call_command("generate", "--prompts", numbered.name, stdout=out)
+        assert Run.objects.filter(kind="generate").order_by("pk").last().plan.prompts == [numbered.pk]
         for wrong, sentence in (
             (["--skus", "nope"], "No product has the SKU nope"), (["--prompts", "nope"], "no prompt called nope"),
-            (["--generator", "nope"], "no generator nope"), (["--prompts", "²"], "no prompt called ²"), (["--attempts", "2"], "need an RFNet in use"),
+            (["--generator", "nope"], "no generator nope"), (["--prompts", "²"], "no prompt called ²"),
+            (["--prompts", "9" * 30], "no prompt called 9"), (["--generator", "³"], "no generator ³"), (["--attempts", "2"], "need an RFNet in use"),
             (["--per-pair", "0"], "between 1 and"), (["--as", "nobody"], "nobody called nobody"),
         ):
             with pytest.raises(CommandError, match=sentence):

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from runs import child
 from runs.actions import deliver, resume_run, start_in_parts, start_run
+from runs.context import BadInput
 from runs.keeper import keep
 from runs.models import Outbox, Run
 from tests import trial_kinds  # noqa: F401
@@ -74,6 +75,18 @@ class TestTheRow:
             start_run("trial_count", {"n": 1})
         row = Outbox.objects.get()
         assert deliver(row.pk) and not Outbox.objects.exists()
+
+    @pytest.mark.parametrize(
+        ("problem", "sentence"),
+        [
+            (MemoryError(), "Out of memory: use smaller batches"),
+            (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate"), "Out of memory: use smaller"),
+            (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "Out of memory: use smaller"),
+            (ValueError("seven"), "ValueError: seven"), (BadInput("Do this."), "Do this."), (KeyError(), "KeyError"),
+        ],
+    )  # fmt: skip
+    def test_what_ended_it_is_said_so_that_somebody_can_do_something(self, problem, sentence):
+        assert child._sentence(problem).startswith(sentence)
 
     def test_a_queued_run_stops_at_once(self):
         run = start_run("trial_count", {"n": 1})
