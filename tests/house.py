@@ -158,7 +158,7 @@ class House:
         self.variable = VariableList.objects.create(name="colour", values=["warm sand", "sage", WORDS])
         cut_out_rows.waiting("jug", category="lamps")
         self.cutting = Run.objects.create(
-            kind="cut_out", title="Cut out 1 product", state="paused", created_by=people["max"], total=1
+            kind="cut_out", title="Cut out 1 product", state="paused", created_by=people["olga"], total=1
         )
         PromptText.objects.create(prompt=build.prompt(), text=WORDS, image_scale=0.4, changed_by=people["olga"])
         CategoryDefaults.objects.create(category="lamps", image_scale=0.4, negative_text="cables").prompts.add(build.prompt())

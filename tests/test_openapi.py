@@ -162,7 +162,7 @@ def address(path, house):
 
 def who(path):
     """Somebody who may."""
-    return {"review": "rita", "freeze_datasets": "max", "import_data": "max", "see_candidates": "max", "edit_products": "max", "generate": "olga"}.get(ROWS[name_of(path)].guard, "alice")
+    return {"review": "rita", "freeze_datasets": "max", "import_data": "max", "see_candidates": "max", "edit_products": "olga", "generate": "olga"}.get(ROWS[name_of(path)].guard, "alice")
 
 
 def name_of(path):

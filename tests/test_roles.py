@@ -174,9 +174,9 @@ api-product           see_candidates   GET PATCH:edit_products
 api-product-flag      edit_products    POST
 api-cut-outs-anew     edit_products    POST
 api-cut-outs-run      edit_products    GET
-api-cut-outs-pause    edit_products    POST own=max
-api-cut-outs-resume   edit_products    POST own=max
-api-cut-outs-stop     edit_products    POST own=max
+api-cut-outs-pause    edit_products    POST own=olga
+api-cut-outs-resume   edit_products    POST own=olga
+api-cut-outs-stop     edit_products    POST own=olga
 api-variables         see_candidates   GET POST:generate
 api-variable          see_candidates   GET PATCH:generate
 api-variable-delete   generate         POST
