@@ -58,7 +58,7 @@ def tell_until_ended(run: Run, out: Any) -> None:
     shown = ""
     while True:
         run.refresh_from_db()
-        line = f"{run.done:,} of {run.total:,} {run.get_state_display().lower()}"
+        line = f"{run.done:,} of {run.total:,} {run.state_words.lower()}"
         if line != shown:
             out.write(line)
             shown = line

@@ -23,6 +23,12 @@ class RunQuerySet(models.QuerySet):
     def top_level(self) -> RunQuerySet:
         return self.filter(parent=None)
 
+    def light(self) -> RunQuerySet:
+        """Without what may be long, and with what a chip needs of it."""
+        nothing = Q(state=Run.State.SUCCEEDED, result__images=0, result__failed__gt=0)
+        known = Case(When(nothing, then=True), default=False)
+        return self.defer("params", "result").annotate(known_all_failed=known)
+
 
 class Run(models.Model):
     class State(models.TextChoices):
@@ -91,6 +97,19 @@ class Run(models.Model):
     @property
     def is_finished(self) -> bool:
         return self.state not in self.UNFINISHED
+
+    @property
+    def has_all_failed(self) -> bool:
+        """It came to its end, and everything in it failed: what it could not make is listed, its state is no failure."""
+        if (known := self.__dict__.get("known_all_failed")) is not None:
+            return bool(known)
+        made = (self.result or {}) if self.state == self.State.SUCCEEDED else {}
+        return made.get("images") == 0 and made.get("failed", 0) > 0
+
+    @property
+    def state_words(self) -> str:
+        """What people read of its state."""
+        return "All failed" if self.has_all_failed else self.get_state_display()
 
     @property
     def share_done(self) -> float:

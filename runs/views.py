@@ -49,7 +49,7 @@ def _steered_run(request: HttpRequest, pk: int) -> Run:
 @require_safe
 def runs(request: HttpRequest) -> HttpResponse:
     state, kind = request.GET.get("state", ""), request.GET.get("kind", "")
-    rows = Run.objects.top_level().select_related("created_by").defer("params", "result")
+    rows = Run.objects.top_level().select_related("created_by").light()
     if state == "unfinished":
         rows = rows.unfinished()
     elif state in Run.State.values:
@@ -69,7 +69,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     """The page, or for htmx its live part; the last of these ends the polling."""
     run = get_object_or_404(Run.objects.select_related("created_by", "parent"), pk=pk)
     # Those at work first, then what is still to come.
-    parts = list(run.parts.defer("params", "result").order_by(_AT_WORK_FIRST, "pk")[: PARTS_SHOWN + 1])
+    parts = list(run.parts.light().order_by(_AT_WORK_FIRST, "pk")[: PARTS_SHOWN + 1])
     panel = panel_of(run.kind)
     context = {
         "run": run,

@@ -25,6 +25,17 @@ class TestRunPages:
         assert b"The disk is full" in client.get(reverse("run", args=[run.pk])).content
         assert b"The disk is full" in client.get(reverse("runs")).content
 
+    def test_a_run_in_which_everything_failed_does_not_read_as_a_success(self, client, mia):
+        told = {"kind": "generate", "title": "Draw", "state": "succeeded", "total": 3}
+        run = Run.objects.create(**told, result={"images": 0, "failed": 3})
+        Run.objects.create(**told, parent=run, result={"images": 0, "failed": 3})
+        for url, times in ((reverse("run", args=[run.pk]), 2), (reverse("runs"), 1)):
+            assert client.get(url).content.decode().count('<span class="chip chip-bad">All failed</span>') == times
+        Run.objects.update(result={"images": 2, "failed": 1})
+        for url in (reverse("run", args=[run.pk]), reverse("runs")):
+            html = client.get(url).content.decode()
+            assert "All failed" not in html and '<span class="chip chip-good">Succeeded</span>' in html
+
     def test_polling_ends_with_the_run(self, client, mia):
         run = Run.objects.create(kind="generate", title="Draw", state="running", lease_until=timezone.now() + timedelta(hours=1))
         url = reverse("run", args=[run.pk])

@@ -23,6 +23,12 @@ def state_chip(state: str) -> str:
 
 
 @register.filter
+def run_chip(run: Run) -> str:
+    """The same of a run, which may have come to its end with nothing made."""
+    return CHIPS[Run.State.FAILED] if run.has_all_failed else state_chip(run.state)
+
+
+@register.filter
 def duration(seconds: float | None) -> str:
     """ "2.4 s", "3 min 12 s", "2 h 5 min"."""
     if seconds is None:
