@@ -47,6 +47,12 @@ def changed_since(row: models.Model, fields: Sequence[str], token: str) -> list[
     ]
 
 
+def seen_next(row: models.Model, fields: Sequence[str], came: str, changes: Sequence[Change]) -> str:
+    """What goes with a form that is shown again. As it came, so that a form that was refused for anything else still tells
+    what another has changed; anew where that has just been shown."""
+    return came if came and not changes else seen(row, fields)
+
+
 def _value(row: models.Model, name: str) -> Any:
     """Of rows that belong to it: what they are called."""
     if not row._meta.get_field(name).many_to_many:

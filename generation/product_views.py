@@ -40,8 +40,8 @@ def product_edit(request: HttpRequest, pk: int) -> HttpResponse:
                 return _save(request, form, now)
     row = Product.objects.get(pk=pk)
     context = {
-        "form": form, "product": row, "seen": edits.seen(row, ProductForm.SEEN), "changes": changes, "categories": categories(),
-        "in_use": actions.picture_in_use(row),
+        "form": form, "product": row, "seen": edits.seen_next(row, ProductForm.SEEN, request.POST.get("seen", ""), changes),
+        "changes": changes, "categories": categories(), "in_use": actions.picture_in_use(row),
     }  # fmt: skip
     return render(request, "generation/product_edit.html", context, status=422 if form.is_bound else 200)
 

@@ -67,7 +67,8 @@ def prompt_edit(request: HttpRequest, pk: int | None = None) -> HttpResponse:
     sample = prompt_library.sample_product(now.categories)
     context = {
         "form": form, "name": now.name, "prompt": now if pk else None, "changes": changes, "lists": prompt_library.all_lists(),
-        "seen": edits.seen(now, PromptForm.SEEN) if pk else "", "sample": sample, "suffixes": prompt_library.SUFFIXES,
+        "seen": edits.seen_next(now, PromptForm.SEEN, request.POST.get("seen", ""), changes) if pk else "",
+        "sample": sample, "suffixes": prompt_library.SUFFIXES,
         "earlier": now.earlier_texts.select_related("changed_by").order_by("-pk")[:20] if pk else [],
     }  # fmt: skip
     return render(request, "generation/prompt.html", context, status=422 if form.is_bound else 200)
@@ -151,7 +152,8 @@ def variable_edit(request: HttpRequest, pk: int | None = None) -> HttpResponse:
                 return redirect("variables")
     now = get_object_or_404(VariableList, pk=pk) if pk else VariableList(name="", values=[])
     context = {
-        "form": form, "row": now if pk else None, "changes": changes, "seen": edits.seen(now, VariableListForm.SEEN) if pk else "",
+        "form": form, "row": now if pk else None, "changes": changes,
+        "seen": edits.seen_next(now, VariableListForm.SEEN, request.POST.get("seen", ""), changes) if pk else "",
         "used": prompt_library.users_of(now.name) if pk else [],
     }  # fmt: skip
     return render(request, "generation/variable.html", context, status=422 if form.is_bound else 200)
@@ -208,7 +210,8 @@ def category_defaults(request: HttpRequest) -> HttpResponse:
                 return redirect("category_defaults")
     stands = CategoryDefaults.objects.filter(category=name).first() or CategoryDefaults(category=name)
     context = {
-        "form": form, "name": name, "changes": changes, "seen": edits.seen(stands, CategoryDefaultsForm.SEEN),
+        "form": form, "name": name, "changes": changes,
+        "seen": edits.seen_next(stands, CategoryDefaultsForm.SEEN, request.POST.get("seen", ""), changes),
     }  # fmt: skip
     return render(request, "generation/category_defaults.html", context, status=422 if form.is_bound else 200)
 

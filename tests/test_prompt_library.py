@@ -76,7 +76,9 @@ class TestEditor:
         prompt = build.prompt("Oak")
         seen = max_.get(reverse("prompt", args=[prompt.pk])).context["seen"]
         edit(max_, prompt, seen=seen, text="on a pine table", tags="test")
-        response = edit(max_, prompt, seen=seen, text="on an oak floor")
+        refused = edit(max_, prompt, seen=seen, text="on an oak floor", image_scale="7")
+        assert refused.status_code == 422 and "Somebody else" not in refused.content.decode()
+        response = edit(max_, prompt, seen=refused.context["seen"], text="on an oak floor")
         html = response.content.decode()
         assert response.status_code == 422 and "Somebody else has saved this while you were writing" in html
         assert "<del>on a light wood table</del> <ins>on a pine table</ins>" in html and "<ins>test</ins>" in html
