@@ -5,7 +5,9 @@ Every file is hostile until checked. What is wrong with one file is said in a se
 
 import csv
 import io
+import lzma
 import re
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -83,8 +85,10 @@ def read_picture(
 
 
 def sku_of(name: str) -> str:
-    """A SKU made from a file name: letters and digits of any script, and hyphens."""
-    return re.sub(r"[\W_]+", "-", PurePosixPath(name).stem).strip("-").lower()[:80]
+    """A SKU made from a file name: letters and digits of any script with their marks (vowels, accents), and hyphens."""
+    stem = unicodedata.normalize("NFC", PurePosixPath(name).stem).lower()
+    kept = "".join(char if unicodedata.category(char)[0] in "LMN" else "-" for char in stem)
+    return re.sub("-+", "-", kept).strip("-")[:80]
 
 
 def title_of(name: str) -> str:
@@ -216,7 +220,7 @@ class ZipPictures(Mapping[str, bytes]):
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
             infos = [info for info in self._zip.infolist() if not info.is_dir()]
-        except (zipfile.BadZipFile, ValueError) as error:
+        except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
             raise BadImport(f"the zip can't be read ({error}): make it again.") from error
         if sum(info.file_size for info in infos) > MAX_ZIP_BYTES:
             raise BadImport("the zip unpacks to more than 2 GB: split it.")
@@ -238,7 +242,7 @@ class ZipPictures(Mapping[str, bytes]):
         try:
             with self._zip.open(found[0]) as file:
                 return file.read(64_000_001)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OSError) as error:
             raise PictureError(f"the picture {name} is damaged in the zip ({error}): make the zip again.") from error
 
     def __iter__(self) -> Iterator[str]:
@@ -249,8 +253,8 @@ class ZipPictures(Mapping[str, bytes]):
 
 
 def _slashes(name: str) -> str:
-    """As in a zip made by Windows, too."""
-    return name.replace("\\", "/").strip("/")
+    """As in a zip made by Windows, or by a Mac, which takes accents apart."""
+    return unicodedata.normalize("NFC", name).replace("\\", "/").strip("/")
 
 
 class FolderPictures(Mapping[str, bytes]):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from adproof.perception.pictures import PictureError
 from generation import importing
 from generation.actions import import_product_files, import_products_csv
-from generation.importing import BadImport, ZipPictures
+from generation.importing import BadImport, ZipPictures, sku_of
 from generation.models import Product
 from tests.build import cut_out, png
 
@@ -124,6 +125,7 @@ def zipped(*names, **values):
 def test_names_of_any_script_make_a_sku_and_two_files_never_one_product():
     report = import_product_files([("茶杯 01.png", png(cut_out(1))), ("mug-1.png", png(cut_out(2))), ("Mug 1.webp", png(cut_out(3)))])
     assert report.created == ["茶杯-01", "mug-1"]
+    assert [sku_of(name) for name in ("Stu\u0308hle_2.png", "कुर्सी.png", "§ .png")] == ["stühle-2", "कुर्सी", ""]
     assert problems(report) == ["Mug 1.webp: its SKU would be mug-1, as that of mug-1.png: give one of the files another name."]
 
 
@@ -143,6 +145,17 @@ class TestZips:
         whole[at + 10 : at + 14] = b"\0\0\0\0"
         report = import_products_csv(self.rows("a.png", "b.png"), ZipPictures(bytes(whole)))
         assert report.created == ["L1"] and "a.png is damaged in the zip" in problems(report)[0]
+
+    def test_whatever_is_damaged_in_it_is_said_in_a_sentence(self):
+        for packed_by in (zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED):
+            whole = bytearray(zipped("a.png", compression=packed_by))
+            whole[40:80] = bytes(byte ^ 255 for byte in whole[40:80])
+            with pytest.raises(PictureError, match="a.png is damaged in the zip"):
+                ZipPictures(bytes(whole))["a.png"]
+        whole = bytearray(zipped("a.png"))
+        whole[whole.find(b"PK\x01\x02") + 6] = 241  # the version that is needed to unpack it
+        with pytest.raises(BadImport, match="can't be read"):
+            ZipPictures(bytes(whole))
 
     def test_one_with_a_password_and_a_table_without_rows_are_refused(self):
         locked = bytearray(zipped("a.png"))
