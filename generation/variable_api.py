@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import api_view, permission_classes
@@ -130,8 +131,8 @@ def delete(request: Request, variable_id: int) -> Response:
         raise ValidationError({"detail": str(problem)}) from problem
 
 
-def _found(pk: int) -> VariableList:
-    row = VariableList.objects.filter(pk=pk).first() if pk < MOST else None
+def _found(pk: int, rows: QuerySet[VariableList] | None = None) -> VariableList:
+    row = (VariableList.objects if rows is None else rows).filter(pk=pk).first() if pk < MOST else None
     if row is None:
         raise NotFound("There is no such list.")
     return row
@@ -139,7 +140,7 @@ def _found(pk: int) -> VariableList:
 
 def _written(asked: dict[str, Any], pk: int | None = None) -> dict[str, Any]:
     with transaction.atomic():
-        now = VariableList.objects.select_for_update().get(pk=pk) if pk else VariableList(name="", values=[])
+        now = _found(pk, VariableList.objects.select_for_update()) if pk else VariableList(name="", values=[])
         if (seen := asked.get("version", "")) and seen != edits.version(now, VariableListForm.SEEN):
             raise ChangedMeanwhile(CHANGED)
         values = [" ".join(value.split()) for value in asked.get("values", now.values)]
