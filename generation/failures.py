@@ -43,6 +43,13 @@ def reasons(plan: Plan) -> list[tuple[str, int]]:
     return list(counted.order_by("-n", "problem")[:REASONS_SHOWN])
 
 
+def not_counted(found: list[tuple[str, int]]) -> str:
+    """What `reasons` leaves out, as a sentence; empty: nothing."""
+    if sum(count for _, count in found) >= MOST_AT_ONCE:
+        return f"Counted over the newest {MOST_AT_ONCE:,}."
+    return f"The {REASONS_SHOWN} most frequent are shown." if len(found) == REASONS_SHOWN else ""
+
+
 def _item(row: Failure, plan: Plan) -> dict[str, Any]:
     item = {"product": row.product_id, "prompt": row.prompt_id, "number": row.number, "seed": row.seed}
     if row.attempt == 1:

@@ -109,9 +109,10 @@ def failed(request: HttpRequest, pk: int) -> HttpResponse:
     """All that could not be drawn: which reasons, how often, and every picture."""
     plan = get_object_or_404(Plan.objects.light().select_related("run"), run=pk)
     rows = plan.failures.select_related("product", "prompt")
+    why = [] if request.htmx else failures.reasons(plan)
     context = {
-        "run": plan.run, "page": newest_first(request, rows, FAILURES_SHOWN), "reasons": failures.reasons(plan),
-        "most": failures.MOST_AT_ONCE, "may_steer": _may_steer(request, plan.run),
+        "run": plan.run, "page": newest_first(request, rows, FAILURES_SHOWN), "reasons": why,
+        "told": failures.not_counted(why), "may_steer": _may_steer(request, plan.run),
     }  # fmt: skip
     return render(request, f"generation/failures.html{'#rows' if request.htmx else ''}", context)
 

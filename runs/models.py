@@ -113,7 +113,7 @@ class Run(models.Model):
 
     @property
     def share_done(self) -> float:
-        if self.state == self.State.SUCCEEDED:
+        if self.state == self.State.SUCCEEDED and not self.has_all_failed:
             return 1.0
         return min(1.0, self.done / self.total) if self.total else 0.0
 
