@@ -69,6 +69,20 @@ def test_simple_scenes_hold_only_what_a_generator_can_do_to_a_whole_product_of_r
     assert len(beside) > 10
 
 
+def test_in_simple_scenes_the_place_of_the_product_tells_nothing_and_what_it_grew_is_plain():
+    world, rng = world_of(Recipe("feedback", 0, SIMPLE_MIX, simple=True)), np.random.default_rng(2)
+    hallucinated = [world.draw(rng, Label(4)) for _ in range(10)]
+    for scene in hallucinated + [world.draw(rng) for _ in range(20)]:
+        # As generation places it: the whole product, its box in the centre.
+        rows, columns = (np.flatnonzero((scene.product_rgba[..., 3] > 127).any(axis)) for axis in (1, 0))
+        assert abs(rows[0] + rows[-1] - 127) <= 4 and abs(columns[0] + columns[-1] - 127) <= 4
+        assert not scene.attributes["cut"]
+    for scene in hallucinated:
+        if scene.attributes["extension"] in ("base", "legs", "longer"):
+            grown = np.flatnonzero((scene.saliency > 0.5).any(1))[-1] - np.flatnonzero((scene.product_rgba[..., 3] > 127).any(1))[-1]
+            assert grown >= 8  # px of 128
+
+
 def test_cells_of_things_beside_the_product_and_of_grown_parts_are_details():
     planes = np.zeros((1, 9, 128, 128), np.uint8)
     planes[0, 3, 40:80, 40:80] = planes[0, 8, 40:88, 40:80] = 255  # salient below the cut-out: legs

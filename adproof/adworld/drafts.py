@@ -16,6 +16,8 @@ from adproof.labels import Label
 
 SMALLEST_REFERENCE = 0.12
 """Height, or half of the width, that a reference must have in the picture, as a share of the canvas."""
+REACH, SIMPLE_REACH = (4, 8), (7, 11)
+"""How far an extension goes beyond the product, px per 64 of canvas."""
 _BELOW = ("base", "legs", "longer")
 
 
@@ -58,29 +60,32 @@ def place(
     product: CatalogueProduct,
     label: Label,
     cause: str,
+    simple: bool = False,
 ) -> Draft | None:
     """Size, cut and place of the product; None if the cut takes too little or too much, or the canvas is too
     small.
 
     Every scene is centred on what would be left of the product after a cut (often an imaginary one), so that
-    the place of the whole product in the picture says nothing about whether its cut-out is whole.
+    the place of the whole product in the picture says nothing about whether its cut-out is whole. simple: the whole
+    product in the centre, where generation places it: else a product in the centre, which an extension below it seldom
+    leaves there, would tell that there is none.
     """
     size = sprites.size
     # An extension makes the thing bigger: the product without it is a little smaller for that.
     longest = float(rng.choice(np.linspace(*image_scale, 7))) * (0.93 if cause in EXTENSIONS else 1.0)
     whole = sprites.sprite(product, round(longest * size))
     hallucinated = label is Label.SHAPE_HALLUCINATION
-    really_cut = cause == "truncation" or (not hallucinated and rng.random() < 0.08)
+    really_cut = cause == "truncation" or (not hallucinated and not simple and rng.random() < 0.08)
     part = str(rng.choice(["bottom", "top", "left", "right"], p=[0.5, 0.26, 0.12, 0.12]))
     fraction = float(rng.uniform(0.14, 0.32))
     left_over = cut(whole, kept_after_cut(whole, part, fraction))
     if not 0.55 <= left_over.solid.sum() / whole.solid.sum() <= 0.94:
         return None
-    off_centre = cause not in _BELOW and rng.random() < 0.7
+    off_centre = not simple and cause not in _BELOW and rng.random() < 0.7
     x0, y0, x1, y1 = (left_over if really_cut or off_centre else whole).box
     at = (round((size - x0 - x1) / 2), round((size - y0 - y1) / 2))
-    reach = float(rng.uniform(4, 8)) * size / 64 if cause in EXTENSIONS else 0.0
-    if cause in _BELOW:
+    reach = float(rng.uniform(*(SIMPLE_REACH if simple else REACH))) * size / 64 if cause in EXTENSIONS else 0.0
+    if cause in _BELOW and not simple:
         at = (at[0], at[1] - round(reach * rng.random()))
     shown = left_over if really_cut and not hallucinated else whole
     wx0, wy0, wx1, wy1 = whole.box

@@ -76,7 +76,7 @@ CAUSES: dict[Label, dict[str, float]] = {
 # the prompt more than from chance.
 GENERATED_CAUSES: dict[Label, dict[str, float]] = CAUSES | {
     Label.INDISTINCTIVENESS: {"camouflage": 0.16} | dict.fromkeys(CLUTTER, 0.28),
-    Label.SHAPE_HALLUCINATION: dict.fromkeys(EXTENSIONS, 1 / len(EXTENSIONS)),
+    Label.SHAPE_HALLUCINATION: dict(zip(EXTENSIONS, (0.42, 0.28, 0.14, 0.06, 0.1), strict=True)),
 }
 _WALL_SHARES = (0.09, 0.1, 0.1, 0.11, 0.11, 0.1, 0.09, 0.14, 0.16)
 _OUTDOOR = ("green grass", "sand")

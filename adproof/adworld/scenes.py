@@ -74,8 +74,8 @@ class World:
     catalogue: products and references, of one yaw or of several. size: side of the pictures in px.
     label_mix: shares of the five labels. skus: only these products (None: all). image_scale: the product's
     longest side as a share of the canvas. simple: what a small generator learns fastest: captions of regular
-    editions, references seen from one side, in few sizes, on a coarse grid, and only such defects as a generator can
-    make. Raises ValueError if the catalogue holds no such product or no reference, or the shares are none.
+    editions, the whole product in the centre, references seen from one side, in few sizes, on a coarse grid, and only
+    such defects as a generator can make. Raises ValueError if the catalogue holds no such product or no reference, or the shares are none.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class World:
         return views[int(rng.integers(len(views)))]
 
     def _attempt(self, rng: np.random.Generator, product: CatalogueProduct, label: Label, cause: str) -> Scene | None:
-        draft = place(rng, self.sprites, self.image_scale, product, label, cause)
+        draft = place(rng, self.sprites, self.image_scale, product, label, cause, self.simple)
         if draft is None:
             return None
         editions = choose_editions(rng, draft, self.references, self.size, self.simple)

@@ -238,7 +238,7 @@ def extension(
         ]
         _fill(mask, corners)
     elif kind == "legs":
-        thick = rng.uniform(1.6, 2.8) * unit
+        thick = rng.uniform(1.6, 2.8) * max(unit, reach / 8)
         for k, x in enumerate(np.linspace(b0 + thick, b1 - thick, int(rng.integers(2, 5)))):
             lift = (k % 2) * 0.2 * reach
             _fill(

@@ -59,10 +59,10 @@ MUON_MOMENTUM, WEIGHT_DECAY = 0.95, 1e-3
 AVERAGE_DECAY = 0.999
 BATCH = 48  # of each process
 # What it learns from: a little more of the defects than it is to show, because guidance favours what is common.
-LABEL_MIX = (0.52, 0.13, 0.12, 0.12, 0.11)
+LABEL_MIX = (0.42, 0.13, 0.13, 0.08, 0.24)
 # Things beside the product and parts grown on it are a twentieth of the picture. They count for more while a noisy
 # latent still shows where they are; at higher noise that would teach the net to see them everywhere.
-DETAIL_WEIGHT, DETAIL_BELOW = 4.0, 700  # the latter a timestep
+DETAIL_WEIGHT, DETAIL_BELOW = 4.0, 800  # the latter a timestep
 LEARNT_BY_ADAM = ("embedding", "conv_in", "conv_out")  # inputs, outputs and embeddings, as Muon's authors advise
 
 CELL = mini_nets.CANVAS // mini_nets.LATENT_SIDE  # px that one latent sees
