@@ -75,7 +75,8 @@ class World:
     label_mix: shares of the five labels. skus: only these products (None: all). image_scale: the product's
     longest side as a share of the canvas. simple: what a small generator learns fastest: captions of regular
     editions, the whole product in the centre, references seen from one side, in few sizes, on a coarse grid, and only
-    such defects as a generator can make. Raises ValueError if the catalogue holds no such product or no reference, or the shares are none.
+    such defects as a generator can make. Raises ValueError if the catalogue holds no such product or no reference, or
+    the shares are none.
     """
 
     def __init__(

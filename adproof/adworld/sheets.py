@@ -38,7 +38,8 @@ def scene_sheet(world: World, seed: int, columns: int = COLUMNS) -> Image.Image:
 def candidate_sheet(folder: Path, columns: int = COLUMNS, tile: int = 192) -> Image.Image:
     """Candidates that `studies.untuned` drew: for each label those of which the judge is most certain, with its probability.
 
-    Where it gives a label to fewer than `columns`, the row goes on with those it finds likeliest to have it, framed in grey.
+    A product stands in a row once. Where the judge gives a label to fewer than `columns` of them, the row goes on with
+    those it finds likeliest to have it, framed in grey.
 
     Args:
         folder: with candidates.json and the pictures.
@@ -51,7 +52,7 @@ def candidate_sheet(folder: Path, columns: int = COLUMNS, tile: int = 192) -> Im
     if len(said) < columns * len(Label):
         raise ValueError(f"{folder} holds {len(said)} candidates, the sheet has {columns * len(Label)} places: draw more")
     out, pen = _paper(tile, columns)
-    for label, chosen in _surest(said, columns).items():
+    for label, chosen in _surest(said, [row["sku"] for row in rows], columns).items():
         for column, n in enumerate(chosen):
             x, y = _place(tile, label, column)
             if said[n].argmax() != label:
@@ -63,14 +64,19 @@ def candidate_sheet(folder: Path, columns: int = COLUMNS, tile: int = 192) -> Im
     return out
 
 
-def _surest(said: np.ndarray, count: int) -> dict[Label, list[int]]:
-    """Rows of each label: its own first, then the likeliest that no label has taken; each row once."""
-    chosen = {label: [n for n in np.argsort(-said[:, label]) if said[n].argmax() == label][:count] for label in Label}
-    taken = {n for row in chosen.values() for n in row}
-    for label, row in chosen.items():
-        more = [n for n in np.argsort(-said[:, label]) if n not in taken][: count - len(row)]
-        row += more
-        taken |= set(more)
+def _surest(said: np.ndarray, skus: list[str], count: int) -> dict[Label, list[int]]:
+    """Rows of each label: its own first, then the likeliest that no label has taken; each row, and a product in a label, once."""
+    chosen: dict[Label, list[int]] = {label: [] for label in Label}
+    taken: set[int] = set()
+    for own_only in (True, False):
+        for label, row in chosen.items():
+            for n in np.argsort(-said[:, label]).tolist():
+                if len(row) == count:
+                    break
+                wanted = said[n].argmax() == label or not own_only
+                if wanted and n not in taken and skus[n] not in {skus[k] for k in row}:
+                    row.append(n)
+                    taken.add(n)
     return chosen
 
 

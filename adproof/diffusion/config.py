@@ -112,7 +112,7 @@ class GeneratorConfig:
 
 
 MINI = GeneratorConfig(
-    kind="mini", base=str(MINI_FOLDER), steps=16, guidance=1.5, canvas=128, control="product", batch=8
+    kind="mini", base=str(MINI_FOLDER), steps=16, guidance=1.25, canvas=128, control="product", batch=8
 )
 PAPER = GeneratorConfig(
     kind="sd-controlnet",

@@ -76,7 +76,7 @@ class RFFTConfig:
 
 PAPER = RFFTConfig()
 MINI = RFFTConfig(
-    steps=12, last=3, guidance=2.0, chain_guidance=1.0, updates=60, batch=8, accumulation=1, lr=3e-4,
+    steps=12, last=3, guidance=1.25, chain_guidance=1.0, updates=60, batch=8, accumulation=1, lr=3e-4,
     autocast="bfloat16", saliency_size=128,
 )  # fmt: skip
 
