@@ -61,7 +61,7 @@ class Size:
     decoder_minutes: float = 6.0
     unet_minutes: float = 53.0
     simple_scenes: int = 24_000
-    further_minutes: float = 66.0
+    further_minutes: float = 100.0
     further_processes: int = 2
     measured_pictures: int = 120
 

@@ -2,7 +2,7 @@
 
     python -m adproof.adworld.drawn data/train/scenes --simple --scenes 24000 --seed 400
     python -m adproof.diffusion.train_further --generator adproof/models/mini/generator --scenes data/train/scenes \
-        --out data/train/further --minutes 66 --processes 2
+        --out data/train/further --minutes 100 --processes 2
     python -m adproof.diffusion.train_further --out data/train/further --generator adproof/models/mini/generator \
         --export data/train/further/generator
 
