@@ -51,7 +51,7 @@ class TestEditPage:
         ("changes", "sentence"),
         [
             ({"width_cm": "wide"}, "must be three numbers, or all empty"),
-            ({"title": ""}, "This field is required"),
+            ({"title": ""}, "Write what a shop would call the product"),
             ({"new_sku": "lamp-b"}, "Choose the picture of the new product"),
             ({"picture": io.BytesIO(b"GIF89a")}, "This file is a GIF"),
         ],
