@@ -272,6 +272,7 @@ def bodies(house):
         **{f"api-cut-outs-{press}": {} for press in ("anew", "pause", "resume", "stop")},
         "api-variables": {"name": "surface", "values": ["oak table"]},
         "api-variable": {"values": ["sand"]},
+        "api-variable-delete": {},
         "api-generation-runs": {"newest": 1, "limit": 1},
         "api-generation-budget": {"images": 100},
         **{f"api-generation-{press}": {} for press in ("pause", "resume", "stop", "retry")},
