@@ -20,14 +20,18 @@ class Page:
 def newest_first(request: HttpRequest, rows: QuerySet[Any], size: int) -> Page:
     """The page after ?before=ID."""
     before = id_of(request.GET.get("before", ""))
-    is_first = before is None
+    found, last = older_than(rows, before, size)
+    more_url = ""
+    if last is not None:
+        query = request.GET.copy()
+        query["before"] = str(last)
+        more_url = f"{request.path}?{query.urlencode()}"
+    return Page(found, more_url, is_first=before is None)
+
+
+def older_than(rows: QuerySet[Any], before: int | None, count: int) -> tuple[list[Any], int | None]:
+    """A page of an API's list, and what to send as `before` for the next one; None: this is the last."""
     if before is not None:
         rows = rows.filter(pk__lt=before)
-    found = list(rows.order_by("-pk")[: size + 1])
-    more_url = ""
-    if len(found) > size:
-        found = found[:size]
-        query = request.GET.copy()
-        query["before"] = str(found[-1].pk)
-        more_url = f"{request.path}?{query.urlencode()}"
-    return Page(found, more_url, is_first)
+    found = list(rows.order_by("-pk")[: count + 1])
+    return found[:count], found[count - 1].pk if len(found) > count else None

@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.roles import may
+from config.paging import older_than
 from config.strict import Strict, read
 from generation import actions
 from generation.importing import Problem, read_picture
@@ -148,13 +149,9 @@ def products(request: Request) -> Response:
     if request.method == "POST":
         return _bring_in(request)
     which = read(Which, request.query_params.dict())
-    rows = matching({**which, "state": which.get("standing", "")}).order_by("-pk")
-    if "before" in which:
-        rows = rows.filter(pk__lt=which["before"])
-    found = list(rows[: which["count"] + 1])
-    more = len(found) > which["count"]
-    found = found[: which["count"]]
-    return Response({"products": [out(row) for row in found], "next_before": found[-1].pk if more else None})
+    rows = matching({**which, "state": which.get("standing", "")})
+    found, last = older_than(rows, which.get("before"), which["count"])
+    return Response({"products": [out(row) for row in found], "next_before": last})
 
 
 def _bring_in(request: Request) -> Response:

@@ -16,6 +16,7 @@ from rest_framework.response import Response
 
 from accounts.roles import may
 from adproof.labels import Label
+from config.paging import older_than
 from config.strict import Strict, read
 from generation import edits, prompt_library, prompt_results
 from generation.models import MAX_PROMPT_CHARS, Prompt
@@ -159,20 +160,17 @@ def prompts(request: Request) -> Response:
     if request.method == "POST":
         return _told(_written(request, read(PromptIn, request.data)))
     which = read(WhichPrompts, request.query_params.dict())
-    rows = Prompt.objects.order_by("-pk")
-    if "before" in which:
-        rows = rows.filter(pk__lt=which["before"])
+    rows = Prompt.objects.all()
     if text := which.get("q"):
         rows = rows.filter(Q(name__icontains=text) | Q(text__icontains=text) | Q(tags__contains=[text[:40]]))
     if category := which.get("category"):
         rows = rows.filter(Q(categories=[]) | Q(categories__contains=[category]))
     if which["is_active"] is not None:
         rows = rows.filter(is_active=which["is_active"])
-    found = list(rows[: which["count"] + 1])
-    more = len(found) > which["count"]
-    found, results = found[: which["count"]], prompt_results.by_prompt()
+    found, last = older_than(rows, which.get("before"), which["count"])
+    results = prompt_results.by_prompt()
     told = [_out(row, results.get(row.pk, Results())) for row in found]
-    return Response({"prompts": told, "next_before": found[-1].pk if more else None})
+    return Response({"prompts": told, "next_before": last})
 
 
 @extend_schema(methods=["GET"], tags=["prompts"], summary="One prompt", responses=PromptOut, operation_id="prompts_one")

@@ -13,6 +13,7 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from config.paging import older_than
 from config.strict import Strict, read
 from generation import edits, prompt_library
 from generation.api_serializers import NothingIn
@@ -88,13 +89,10 @@ def _out(row: VariableList, used: dict[str, int]) -> dict[str, Any]:
 def variables(request: Request) -> Response:
     if request.method == "POST":
         return Response(_written(read(VariableIn, request.data)))
-    which, rows = read(WhichVariables, request.query_params.dict()), VariableList.objects.order_by("-pk")
-    if "before" in which:
-        rows = rows.filter(pk__lt=which["before"])
-    found = list(rows[: which["count"] + 1])
-    more = len(found) > which["count"]
-    found, used = found[: which["count"]], prompt_library.uses()
-    return Response({"variables": [_out(row, used) for row in found], "next_before": found[-1].pk if more else None})
+    which = read(WhichVariables, request.query_params.dict())
+    found, last = older_than(VariableList.objects.all(), which.get("before"), which["count"])
+    used = prompt_library.uses()
+    return Response({"variables": [_out(row, used) for row in found], "next_before": last})
 
 
 @extend_schema(

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adproof.diffusion.conditions import Uint8Array, edge_control, prepare, product_control
+from adproof.diffusion.config import MINI as MINI_GENERATOR
 from adproof.diffusion.generator import Generator
 from adproof.finetune import objectives
 from adproof.finetune.feedback import Feedback
@@ -76,7 +77,7 @@ class RFFTConfig:
 
 PAPER = RFFTConfig()
 MINI = RFFTConfig(
-    steps=12, last=3, guidance=1.25, chain_guidance=1.0, updates=60, batch=8, accumulation=1, lr=3e-4,
+    steps=12, last=3, guidance=MINI_GENERATOR.guidance, chain_guidance=1.0, updates=60, batch=8, accumulation=1, lr=3e-4,
     autocast="bfloat16", saliency_size=128,
 )  # fmt: skip
 
