@@ -1,0 +1,95 @@
+"""What a test has committed is gone before the next one, whoever still writes; and its connection is as good as new."""
+
+import threading
+import time
+
+import pytest
+from django.core.signals import request_finished, request_started
+from django.db import connection, connections, transaction
+from psycopg.pq import TransactionStatus
+
+from accounts.models import User
+from generation.models import Product
+from tests import build, empty_tables
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def beside():
+    """Runs a function in a thread that has a connection of its own."""
+    threads = []
+
+    def start(work):
+        def run():
+            try:
+                work()
+            finally:
+                connections.close_all()
+
+        threads.append(threading.Thread(target=run))
+        threads[-1].start()
+
+    yield start
+    for thread in threads:
+        thread.join()
+
+
+def waits_for_a_lock():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+        return cursor.fetchone() is not None
+
+
+def until(what):
+    end = time.monotonic() + 20
+    while not what() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def test_a_deadlock_with_a_late_request_costs_another_try_and_no_connection(beside, monkeypatch):
+    monkeypatch.setattr(empty_tables, "PATIENCE_S", 0.1)
+    build.product()
+    User.objects.create_user("late")
+    has_first, ended = threading.Event(), []
+
+    def late_request():
+        try:
+            with transaction.atomic():
+                Product.objects.update(title="late")  # deleted after the people, so the other one comes to wait for this
+                has_first.set()
+                until(waits_for_a_lock)
+                User.objects.update(first_name="late")
+            ended.append("committed")
+        except Exception as error:  # noqa: BLE001
+            ended.append(error)
+
+    beside(late_request)
+    assert has_first.wait(20)
+    empty_tables.empty_tables()
+    assert not Product.objects.exists() and not User.objects.exists()
+    assert ended == ["committed"], "the late one was to win"
+    assert connection.connection.info.transaction_status == TransactionStatus.IDLE
+
+
+def test_a_request_that_writes_late_leaves_nothing(beside):
+    build.product()
+    begun = threading.Event()
+
+    def late_request():
+        request_started.send(sender=None, environ={})
+        begun.set()
+        time.sleep(0.3)
+        User.objects.create_user("late")
+        request_finished.send(sender=None)
+
+    beside(late_request)
+    assert begun.wait(20)
+    empty_tables.empty_tables()
+    assert not empty_tables.requests.under_way() and not User.objects.exists() and not Product.objects.exists()
+
+
+def test_tables_that_do_not_become_empty_are_told_of(monkeypatch):
+    monkeypatch.setattr(empty_tables, "_delete_rows", lambda: ["accounts_user"])
+    with pytest.raises(AssertionError, match="not empty: .'accounts_user'"):
+        empty_tables.empty_tables()
