@@ -1,12 +1,19 @@
 """People and rows that many tests need. Alice labels, Rita reviews, Max manages data, Mia trains, Olga operates."""
 
+import threading
+
 import pytest
+from django.db import connections
 from django.test import TransactionTestCase
 
 from tests import labelstudio_server
 from tests.empty_tables import empty_tables
 
 TransactionTestCase._fixture_teardown = empty_tables
+
+# While Playwright is open, its loop runs in the tests' own thread, and Django's own storage would hand out other connections
+# than before: a second one for the tests, and one more for each function that Playwright calls. A thread has one here.
+connections._connections = threading.local()
 
 
 # `make test` gives whole files to two processes (pytest-xdist). The longest come first: what is begun last is then short,

@@ -1,5 +1,6 @@
 """What a test has committed is gone before the next one, whoever still writes; and its connection is as good as new."""
 
+import asyncio
 import threading
 import time
 
@@ -87,6 +88,13 @@ def test_a_request_that_writes_late_leaves_nothing(beside):
     assert begun.wait(20)
     empty_tables.empty_tables()
     assert not empty_tables.requests.under_way() and not User.objects.exists() and not Product.objects.exists()
+
+
+def test_under_a_running_loop_as_playwrights_the_connection_is_the_same():
+    async def there():
+        return connections["default"]
+
+    assert asyncio.run(there()) is connections["default"]
 
 
 def test_tables_that_do_not_become_empty_are_told_of(monkeypatch):

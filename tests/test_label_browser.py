@@ -14,7 +14,6 @@ from tests import build
 from tests.test_queue import leased, save
 
 pytestmark = pytest.mark.django_db
-TODAY = timezone.now().date
 
 
 @pytest.fixture
@@ -90,7 +89,8 @@ class TestWords:
 
     def test_days_of_answers_include_both_ends(self, rows):
         Annotation.objects.filter(candidate=rows[1].pk).update(created_at=timezone.now() - timedelta(days=3))
-        day, before = TODAY(), TODAY() - timedelta(days=3)
+        day = timezone.now().date()
+        before = day - timedelta(days=3)
         assert found(answered_from=str(day)) == at(rows, 0, 2, 3)
         assert found(answered_from=str(before), answered_to=str(before)) == at(rows, 1)
         assert found(answered_to=str(day)) == at(rows, 0, 1, 2, 3)
