@@ -1,6 +1,7 @@
 """A full disk is no bug of ours: people get a sentence instead of "server error", and nothing half-written is kept."""
 
 import errno
+import os
 from collections.abc import Callable
 
 from django.db import OperationalError
@@ -26,8 +27,11 @@ class FullDisk:
 
 
 def is_full_disk(error: BaseException) -> bool:
+    """Of files, of PostgreSQL's own, or of a library's own kind of error that only tells of it."""
     from psycopg.errors import DiskFull
 
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return True
-    return isinstance(error, OperationalError) and isinstance(error.__cause__, DiskFull)
+    if isinstance(error, OperationalError) and isinstance(error.__cause__, DiskFull):
+        return True
+    return os.strerror(errno.ENOSPC) in str(error)

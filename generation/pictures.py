@@ -3,6 +3,7 @@
 import io
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +39,15 @@ def thumbnail(request: HttpRequest, px: int, sha256: str) -> HttpResponseBase:
     if px not in THUMBNAIL_SIZES_PX:
         raise Http404("No such size.")
     path = Path(settings.THUMBNAILS_DIR) / str(px) / sha256[:2] / f"{sha256}.webp"
-    if not path.is_file():
-        try:
-            _make_thumbnail(sha256, px, path)
-        except (OSError, ValueError) as error:
-            raise Http404("No such picture.") from error
-    return _for_good(FileResponse(open(path, "rb"), content_type="image/webp"))
+    if path.is_file():
+        return _for_good(FileResponse(open(path, "rb"), content_type="image/webp"))
+    try:
+        data = _thumbnail(sha256, px)
+    except (OSError, ValueError) as error:
+        raise Http404("No such picture.") from error
+    with suppress(OSError):  # a full disk: it is made again next time
+        _keep(data, path)
+    return _for_good(HttpResponse(data, content_type="image/webp"))
 
 
 def _for_good(response: HttpResponse) -> HttpResponse:
@@ -53,15 +57,25 @@ def _for_good(response: HttpResponse) -> HttpResponse:
     return response
 
 
-def _make_thumbnail(sha256: str, px: int, path: Path) -> None:
+def _thumbnail(sha256: str, px: int) -> bytes:
     image = Image.open(io.BytesIO(blobs().get(sha256)))
     if image.mode.startswith("I"):  # 16-bit depth: Pillow would clip it at 255
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
     elif image.mode not in {"RGB", "RGBA", "L"}:
         image = image.convert("RGBA")
     image.thumbnail((px, px), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    image.save(out, "WEBP", quality=82, method=2)
+    return out.getvalue()
+
+
+def _keep(data: bytes, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    with os.fdopen(handle, "wb") as file:
-        image.save(file, "WEBP", quality=82, method=2)
-    Path(name).replace(path)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
+from config.full_disk import is_full_disk
 from generation.blobs import blobs
 from generation.models import Candidate, candidate_key
 
@@ -56,6 +57,8 @@ def remake(candidate: Candidate) -> Remade:
     try:
         drawer = runtime.drawer(generator.key, json.dumps(generator.config, sort_keys=True))
     except (ValueError, OSError) as problem:
+        if is_full_disk(problem):
+            raise
         raise CannotRemake(f"{generator} can't draw: {problem}") from problem
     request = DrawRequest(
         product_rgba=product_rgba, prompt=candidate.prompt_text, negative_prompt=candidate.negative_text,

@@ -13,11 +13,12 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Sum
-from django.utils import timezone
 
+from config.full_disk import is_full_disk
 from generation.costs import counted_rows, made_by
 from generation.drawing import EarlyLook, Item, already_drawn, draw_missing
 from generation.models import Candidate, Failure, Generator, Plan, Share
+from runs.actions import rest_waiting_parts
 from runs.context import BadInput, BudgetUsedUp, RunContext
 from runs.models import Run
 
@@ -53,11 +54,10 @@ class Work:
             runtime.depth()
             runtime.saliency()
         except (ValueError, OSError) as problem:
-            sentence = f"{self.generator} can't draw: {problem}"
-            if self.ctx.run.parent_id:
-                waiting = Run.objects.filter(parent=self.ctx.run.parent_id, state=Run.State.QUEUED)
-                waiting.update(state=Run.State.STOPPED, finished_at=timezone.now())
-            raise BadInput(sentence) from problem
+            if is_full_disk(problem):
+                raise
+            rest_waiting_parts(self.ctx.run.parent_id, Run.State.STOPPED)
+            raise BadInput(f"{self.generator} can't draw: {problem}") from problem
 
     def draw(self, items: Sequence[Item]) -> list[tuple[Item, Candidate]]:
         """Those of the items that are there now, drawn before or just now, each with its candidate."""
@@ -154,8 +154,7 @@ class Work:
     def _spent(self) -> None:
         """Nothing is left and nobody holds anything: the parts that have not begun need not begin."""
         self._record(closed=True)
-        waiting = Run.objects.filter(parent=self.ctx.run.parent_id, state=Run.State.QUEUED)
-        waiting.update(state=Run.State.SPENT, finished_at=timezone.now())
+        rest_waiting_parts(self.ctx.run.parent_id, Run.State.SPENT)
         raise BudgetUsedUp({**self.totals(), **self.results()})
 
     def totals(self) -> dict[str, Any]:

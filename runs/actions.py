@@ -122,6 +122,17 @@ def pause_run(run: Run) -> bool:
     )
 
 
+def rest_waiting_parts(parent_id: int | None, state: str) -> None:
+    """What has not begun of this run need not begin; those that somebody is just taking find out for themselves."""
+    if parent_id is None:
+        return
+    with transaction.atomic():
+        waiting = Run.objects.filter(parent=parent_id, state=Run.State.QUEUED)
+        # Several parts may end alike in the same moment, and must not wait for each other.
+        ids = list(waiting.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True))
+        Run.objects.filter(pk__in=ids).update(state=state, finished_at=timezone.now())
+
+
 def part_paused(part: Run) -> None:
     """A worker puts its part back, as the whole run is paused. If it goes on again by now, so does the part."""
     with transaction.atomic():

@@ -5,6 +5,7 @@ out-of-memory kill or a hang in C code takes only this process; the worker tells
 """
 
 import ctypes
+import io
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +63,8 @@ def work_on(run_id: int, fence: int) -> None:
     from django.db.models import F
     from django.utils import timezone
 
-    from runs.actions import part_paused, start_followers
+    from config.full_disk import is_full_disk
+    from runs.actions import part_paused, rest_waiting_parts, start_followers
     from runs.context import BudgetUsedUp, PauseRequested, RunContext, StopRequested, Superseded
     from runs.kinds import kind_of
     from runs.models import Run, settle_parent
@@ -74,7 +77,7 @@ def work_on(run_id: int, fence: int) -> None:
     beat = Heartbeat(run)
     beat.start()
     started = time.monotonic()
-    state, result, error = Run.State.SUCCEEDED, {}, ""
+    state, result, error, was_full = Run.State.SUCCEEDED, {}, "", False
     try:
         result = kind.handler(RunContext(run)) or {}
     except StopRequested:
@@ -90,7 +93,7 @@ def work_on(run_id: int, fence: int) -> None:
         return
     except Exception as problem:  # noqa: BLE001 - whatever a handler raises belongs to its run
         state = Run.State.FAILED
-        error = _sentence(problem)
+        error, was_full = _sentence(problem), is_full_disk(problem)
         traceback.print_exc()
     finally:
         beat.over.set()
@@ -111,15 +114,18 @@ def work_on(run_id: int, fence: int) -> None:
         run.log(f"{run.get_state_display()} after {time.monotonic() - started:.1f} s. {error}".strip())
         if state == Run.State.SUCCEEDED:
             start_followers(run)
+    if was_full:  # the other parts would work for nothing, one after the other
+        rest_waiting_parts(run.parent_id, Run.State.STOPPED)
     settle_parent(run.parent_id)
 
 
 def _sentence(problem: Exception) -> str:
+    from config.full_disk import is_full_disk
     from runs.context import BadInput
 
     if _is_out_of_memory(problem):
         return "Out of memory: use smaller batches, or a worker with more memory, and resume."
-    if isinstance(problem, OSError) and problem.errno == 28:
+    if is_full_disk(problem):
         return "The disk is full: free some space (data folder), then resume. Nothing half-written was kept."
     if isinstance(problem, (BadInput, OSError)) and str(problem):
         return str(problem)
@@ -132,27 +138,48 @@ def _is_out_of_memory(problem: Exception) -> bool:
     return isinstance(problem, MemoryError) or (isinstance(problem, RuntimeError) and told)
 
 
+class _Log(io.FileIO):
+    """What a handler prints. On a full disk it is lost, and the run can still tell how it ended."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def _printing_to(descriptor: int) -> io.TextIOWrapper:
+    raw = io.BufferedWriter(_Log(descriptor, "w", closefd=False))
+    return io.TextIOWrapper(raw, "utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def _open_log(path: Path) -> int:
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    return os.open(os.devnull, os.O_WRONLY)
+
+
 def main() -> None:
     die_with_parent()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
+    sys.stdout, sys.stderr = _printing_to(1), _printing_to(2)
     import django
 
     django.setup()
     from django.conf import settings
     from django.db import connections
 
-    folder = Path(settings.RUN_LOGS_DIR)
-    folder.mkdir(parents=True, exist_ok=True)
     answers.write(json.dumps({"ready": os.getpid()}) + "\n")
     for line in sys.stdin:
         order = json.loads(line)
-        path = folder / f"{order['run']}.log"
-        with open(path, "a", buffering=1) as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-            work_on(order["run"], order["fence"])
-            sys.stdout.flush()
-            sys.stderr.flush()
+        log_file = _open_log(Path(settings.RUN_LOGS_DIR) / f"{order['run']}.log")
+        os.dup2(log_file, 1)
+        os.dup2(log_file, 2)
+        os.close(log_file)
+        work_on(order["run"], order["fence"])
+        sys.stdout.flush()
+        sys.stderr.flush()
         connections.close_all()
         answers.write(json.dumps({"done": order["run"]}) + "\n")
 
