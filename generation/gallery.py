@@ -258,10 +258,15 @@ def _statement(found: Where, driver: Driver, *, newer: bool) -> str:
 
 
 def look(
-    chosen: dict[str, Any], size: int, *, before: int | None = None, after: int | None = None, look_s: float = LOOK_S
+    chosen: dict[str, Any],
+    size: int,
+    *,
+    before: int | None = None,
+    after: int | None = None,
+    look_s: float | None = None,
 ) -> Found:
-    """Up to `size` candidates older than `before`, or newer than `after`."""
-    started = time.monotonic()
+    """Up to `size` candidates older than `before`, or newer than `after`. look_s: LOOK_S, if nothing is said."""
+    started, look_s = time.monotonic(), LOOK_S if look_s is None else look_s
     found = where(chosen)
     if found.is_empty:
         return Found([], None, False)

@@ -1,5 +1,6 @@
 """People and rows that many tests need. Alice labels, Rita reviews, Max manages data, Mia trains, Olga operates."""
 
+import math
 import threading
 
 import pytest
@@ -94,3 +95,21 @@ def no_counting_behind_the_back(monkeypatch):
     from runs.counted import Figure
 
     monkeypatch.setattr(Figure, "recount_soon", lambda self, *args: None)
+
+
+@pytest.fixture(autouse=True)
+def time_enough(monkeypatch):
+    """On a busy machine anything takes long: a page would show an older figure, or end its search in the middle. Those that
+    test this say what is long."""
+    from django.core.cache import cache
+
+    from annotation import preference_figures
+    from datasets_app import choosing
+    from generation import gallery
+    from runs import counted
+
+    cache.clear()
+    monkeypatch.setattr(counted, "WORTH_KEEPING_S", math.inf)
+    monkeypatch.setattr(preference_figures, "SLOW_S", math.inf)
+    monkeypatch.setattr(choosing, "PREVIEW_S", 60)
+    monkeypatch.setattr(gallery, "LOOK_S", 60)

@@ -15,6 +15,8 @@ from runs.counted import Figure, count_missing, counted
 from runs.models import KeptFigure
 from tests.workers import wait_until
 
+WORTH_KEEPING_S = module.WORTH_KEEPING_S
+
 
 class Counter:
     """Counts its calls. Each takes so long, and none ends while it is held."""
@@ -35,6 +37,7 @@ class Counter:
 @pytest.fixture(autouse=True)
 def none_declared(monkeypatch):
     monkeypatch.setattr(module, "_figures", {})
+    monkeypatch.setattr(module, "WORTH_KEEPING_S", WORTH_KEEPING_S)
 
 
 @pytest.fixture
