@@ -8,10 +8,9 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiResponse
 from rest_framework.exceptions import APIException, NotFound, PermissionDenied
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from accounts.roles import may
+from accounts.permissions import May
 from annotation import actions, serializers
 from annotation.models import Project
 from config.strict import S, read
@@ -20,7 +19,8 @@ REFUSED = OpenApiResponse(serializers.RefusedOut, description="Not yours, or can
 AN_ID = "6f1c9d1e-9f0b-4a57-8f6e-0d5f3f8f2a11"
 
 
-class MayLabel(BasePermission):
+class MayLabel(May):
+    ability = "label"
     message = "Your role can't label. Ask an operator for it."
 
     def has_permission(self, request: Request, view: Any) -> bool:
@@ -28,7 +28,7 @@ class MayLabel(BasePermission):
         meant = request.headers.get("X-Desk-Person")
         if meant and request.user is not None and meant != str(request.user.pk):
             raise SomebodyElse
-        return request.user is not None and may(request.user, "label")
+        return super().has_permission(request, view)
 
 
 class SomebodyElse(APIException):

@@ -23,7 +23,8 @@ from adproof.labels import LABELS
 from annotation import payload, prepared, statements
 from annotation.answers import Answer, Proof, Unproven, save_annotations
 from annotation.models import Project
-from annotation.serializers import DAY_S, MAX_ANSWERS, MAX_LEASE, MOST, VIEWS
+from annotation.serializers import DAY_S, MAX_ANSWERS, MAX_LEASE, VIEWS
+from config.numbers import MAX_ID
 
 _LOG = logging.getLogger(__name__)
 _SCHEME = "Token "
@@ -86,7 +87,7 @@ def _answer(
 
 def _lease(token: str, request: HttpRequest, body: dict[str, Any]) -> dict[str, Any] | None:
     number, count = body.get("project"), body.get("count", 10)
-    if not body.keys() <= {"project", "count"} or not _whole(number, 1, MOST) or not _whole(count, 1, MAX_LEASE):
+    if not body.keys() <= {"project", "count"} or not _whole(number, 1, MAX_ID) or not _whole(count, 1, MAX_LEASE):
         return None
     person = _who(token)
     if not _may_label(person, request):
@@ -101,7 +102,7 @@ def _annotations(token: str, request: HttpRequest, body: dict[str, Any]) -> dict
     given, project = body.get("annotations"), body.get("project")
     if not body.keys() <= {"annotations", "project"} or not isinstance(given, list):
         return None
-    if not 1 <= len(given) <= MAX_ANSWERS or ("project" in body and not _whole(project, 1, MOST)):
+    if not 1 <= len(given) <= MAX_ANSWERS or ("project" in body and not _whole(project, 1, MAX_ID)):
         return None
     answers = [_plain(one) for one in given]
     if None in answers:
@@ -144,7 +145,7 @@ def _plain(given: Any) -> Answer | None:
     label, seconds, guidelines = given["label"], given["seconds"], given.get("guidelines")
     plain = (
         type(given["id"]) is str and len(given["id"]) == 36
-        and _whole(given["task"], 1, MOST)
+        and _whole(given["task"], 1, MAX_ID)
         and type(label) in (int, str) and label in _LABELS
         and type(seconds) in (int, float) and 0 <= seconds <= DAY_S
         and given.get("view", VIEWS[0]) in VIEWS

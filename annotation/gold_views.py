@@ -16,6 +16,7 @@ from adproof.labels import TITLES
 from annotation import gold_table
 from annotation.gold import Known, make_gold, reinstate_gold, retire_gold
 from annotation.models import Gold, Project
+from config.numbers import MAX_ID
 from generation.models import Candidate
 
 PAGE_SIZE = 50
@@ -25,7 +26,7 @@ MAX_CSV_BYTES = 5 * 2**20
 
 class GoldForm(forms.Form):
     candidate = forms.IntegerField(
-        label="Candidate", min_value=1, max_value=2**63 - 1, help_text="Its number, as the label browser shows it."
+        label="Candidate", min_value=1, max_value=MAX_ID, help_text="Its number, as the label browser shows it."
     )
     label = forms.TypedChoiceField(
         label="Its label", coerce=int,

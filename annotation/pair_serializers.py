@@ -8,7 +8,8 @@ from rest_framework import serializers
 
 from annotation.actions import COUNT_AT_MOST
 from annotation.pair_actions import CHOICES, Choice
-from annotation.serializers import DAY_S, MAX_ANSWERS, MOST, LeaseIn, ProductOut
+from annotation.serializers import DAY_S, MAX_ANSWERS, LeaseIn, ProductOut
+from config.numbers import MAX_ID
 from config.strict import Strict
 
 
@@ -39,7 +40,7 @@ class PairLeaseOut(serializers.Serializer):
 
 class PreferenceIn(Strict):
     id = serializers.UUIDField(help_text="Made by the client, so that sending twice is safe.")
-    pair = serializers.IntegerField(min_value=1, max_value=MOST)
+    pair = serializers.IntegerField(min_value=1, max_value=MAX_ID)
     choice = serializers.ChoiceField(choices=CHOICES, help_text="Which you would rather use; tie: no difference.")
     seconds = serializers.FloatField(min_value=0, max_value=DAY_S, help_text="How long they were looked at.")
 
@@ -49,7 +50,7 @@ class PreferenceIn(Strict):
 
 class PreferencesIn(Strict):
     project = serializers.IntegerField(
-        required=False, min_value=1, max_value=MOST, help_text="When given, pairs of other projects are refused."
+        required=False, min_value=1, max_value=MAX_ID, help_text="When given, pairs of other projects are refused."
     )
     preferences = serializers.ListField(child=PreferenceIn(), min_length=1, max_length=MAX_ANSWERS)
 
@@ -67,17 +68,17 @@ class PreferencesOut(serializers.Serializer):
 
 class PairsIn(Strict):
     pairs = serializers.ListField(
-        child=serializers.IntegerField(min_value=1, max_value=MOST), min_length=1, max_length=MAX_ANSWERS
+        child=serializers.IntegerField(min_value=1, max_value=MAX_ID), min_length=1, max_length=MAX_ANSWERS
     )
 
 
 class PairIn(Strict):
-    pair = serializers.IntegerField(min_value=1, max_value=MOST)
+    pair = serializers.IntegerField(min_value=1, max_value=MAX_ID)
 
 
 class PairUndoIn(Strict):
     id = serializers.UUIDField(required=False, help_text="A preference of yours.")
-    skipped = serializers.IntegerField(required=False, min_value=1, max_value=MOST, help_text="A pair you skipped.")
+    skipped = serializers.IntegerField(required=False, min_value=1, max_value=MAX_ID, help_text="A pair you skipped.")
 
     def validate(self, attrs: Any) -> Any:
         if len(attrs) != 1:

@@ -15,6 +15,7 @@ from accounts.roles import requires
 from adproof.labels import LABELS
 from annotation import annotator_figures, figures, label_browser, plots, quality
 from annotation.tables import as_csv
+from config.numbers import MAX_ID
 
 DISPUTED_A_PAGE = 10
 SUSPECTS = 6
@@ -72,7 +73,7 @@ def _after(request: HttpRequest) -> tuple[float, int] | None:
         found = float(agreement), int(candidate)
     except ValueError:
         raise Http404("There is no such page.") from None
-    if not (math.isfinite(found[0]) and 0 <= found[1] < 2**63):
+    if not (math.isfinite(found[0]) and 0 <= found[1] <= MAX_ID):
         raise Http404("There is no such page.")
     return found
 

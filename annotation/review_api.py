@@ -7,30 +7,28 @@ from typing import Any
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import api_view, permission_classes
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.roles import may
+from accounts.permissions import May
 from annotation import review
 from annotation.actions import Refused
 from annotation.models import Decision
-from annotation.serializers import MAX_ANSWERS, LabelField, Strict
+from annotation.serializers import MAX_ANSWERS, LabelField
+from config.numbers import MAX_ID
+from config.strict import Strict, read
 
-MOST = 2**63 - 1
 _ID = "6f1c9d1e-9f0b-4a57-8f6e-0d5f3f8f2a11"
 
 
-class MayReview(BasePermission):
+class MayReview(May):
+    ability = "review"
     message = "Your role can't review. Ask an operator for it."
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        return request.user is not None and may(request.user, "review")
 
 
 class DecisionIn(Strict):
     id = serializers.UUIDField(help_text="Made by the client, so that sending twice is safe.")
-    candidate = serializers.IntegerField(min_value=1, max_value=MOST)
+    candidate = serializers.IntegerField(min_value=1, max_value=MAX_ID)
     action = serializers.ChoiceField(choices=Decision.Action.values)
     label = LabelField(
         required=False, allow_null=True, help_text="0..4 or a name. `confirmed`: refused if the consensus is another."
@@ -39,7 +37,7 @@ class DecisionIn(Strict):
         required=False, allow_blank=True, default="", max_length=review.COMMENT_AT_MOST, help_text="For `sent_back`."
     )
     annotators = serializers.ListField(
-        child=serializers.IntegerField(min_value=1, max_value=MOST), required=False, allow_null=True, min_length=1,
+        child=serializers.IntegerField(min_value=1, max_value=MAX_ID), required=False, allow_null=True, min_length=1,
         max_length=MAX_ANSWERS, help_text="Whose answers go back. Default: those that differ from the consensus.",
     )  # fmt: skip
     made_in = serializers.ChoiceField(choices=review.MADE_IN, default="api")
@@ -100,9 +98,8 @@ def decisions(request: Request) -> Response:
     data = request.data
     if isinstance(data, dict) and "decisions" not in data:
         data = {"decisions": [data]}
-    given = DecisionsIn(data=data)
-    given.is_valid(raise_exception=True)
-    return Response({"results": [_decide(request.user, wish) for wish in given.validated_data["decisions"]]})
+    wishes = read(DecisionsIn, data)["decisions"]
+    return Response({"results": [_decide(request.user, wish) for wish in wishes]})
 
 
 def _decide(user: Any, wish: dict[str, Any]) -> dict[str, Any]:

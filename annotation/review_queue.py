@@ -20,6 +20,7 @@ from accounts.models import User
 from adproof.labels import TITLES
 from annotation import review, statements
 from annotation.models import Annotation, Consensus, Decision, Look, Project
+from config.numbers import MAX_ID
 
 # Stands in for the ActiveLab score of what no fit has seen: those come last among the equally disputed.
 UNFITTED = 1e9
@@ -119,7 +120,7 @@ def read_key(text: str) -> Key | None:
         return None
     agreement, worth, candidate = text.split(":")
     key = float(agreement), float(worth), int(candidate)
-    if not (math.isfinite(key[0]) and math.isfinite(key[1]) and 0 <= key[2] < 2**63):
+    if not (math.isfinite(key[0]) and math.isfinite(key[1]) and 0 <= key[2] <= MAX_ID):
         raise ValueError("out of range")
     return key
 
@@ -137,7 +138,7 @@ def with_answers(rows: Iterable[Consensus]) -> list[Consensus]:
 
 class HistoryForm(forms.Form):
     reviewer = forms.ModelChoiceField(User.objects.order_by("username"), required=False, empty_label="Anybody")
-    candidate = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
+    candidate = forms.IntegerField(required=False, min_value=1, max_value=MAX_ID)
     action = forms.ChoiceField(choices=[("", "Any"), *Decision.Action.choices], required=False)
 
 

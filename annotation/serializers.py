@@ -10,6 +10,7 @@ from rest_framework import serializers
 from adproof.labels import N_LABELS, parse_label
 from annotation.actions import COUNT_AT_MOST
 from annotation.answers import Answer
+from config.numbers import MAX_ID
 from config.strict import Strict
 
 MAX_ANSWERS = 100
@@ -21,7 +22,6 @@ HELD_HELP = (
 )
 VIEWS = ("generated", "product", "depth", "saliency")
 DAY_S = 86_400
-MOST = 2**63 - 1
 
 
 @extend_schema_field({"oneOf": [{"type": "integer", "minimum": 0, "maximum": N_LABELS - 1}, {"type": "string"}]})
@@ -70,7 +70,7 @@ class DetailsIn(Strict):
 
 class AnswerIn(Strict):
     id = serializers.UUIDField(help_text="Made by the client, so that sending twice is safe.")
-    task = serializers.IntegerField(min_value=1, max_value=2**63 - 1)
+    task = serializers.IntegerField(min_value=1, max_value=MAX_ID)
     label = LabelField(help_text="0..4 or a name: available, space_mismatch, size_mismatch, ...")
     seconds = serializers.FloatField(min_value=0, max_value=DAY_S, help_text="How long it was looked at.")
     view = serializers.ChoiceField(choices=VIEWS, default="generated", help_text="What was on the screen.")
@@ -79,7 +79,7 @@ class AnswerIn(Strict):
         required=False, min_value=1, max_value=2**31 - 1, help_text="The version you saw. Default: the one in force."
     )
     verdict = serializers.IntegerField(
-        required=False, allow_null=True, min_value=1, max_value=MOST,
+        required=False, allow_null=True, min_value=1, max_value=MAX_ID,
         help_text="`checkpoint` of RFNet's verdict, if you showed it beside the picture.",
     )  # fmt: skip
 
@@ -111,13 +111,13 @@ class AnswersOut(serializers.Serializer):
 
 
 class LeaseIn(Strict):
-    project = serializers.IntegerField(min_value=1, max_value=MOST)
+    project = serializers.IntegerField(min_value=1, max_value=MAX_ID)
     count = serializers.IntegerField(min_value=1, max_value=MAX_LEASE, default=10)
     today_from = serializers.DateTimeField(
         required=False, help_text="When the annotator's day began, for done_today. Default: midnight UTC."
     )
     held = serializers.ListField(
-        child=serializers.IntegerField(min_value=1, max_value=MOST), required=False, max_length=MAX_HELD, help_text=HELD_HELP
+        child=serializers.IntegerField(min_value=1, max_value=MAX_ID), required=False, max_length=MAX_HELD, help_text=HELD_HELP
     )
 
 

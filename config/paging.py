@@ -29,9 +29,12 @@ def newest_first(request: HttpRequest, rows: QuerySet[Any], size: int) -> Page:
     return Page(found, more_url, is_first=before is None)
 
 
-def older_than(rows: QuerySet[Any], before: int | None, count: int) -> tuple[list[Any], int | None]:
-    """A page of an API's list, and what to send as `before` for the next one; None: this is the last."""
+def older_than(rows: QuerySet[Any], before: int | None, count: int, by: str = "pk") -> tuple[list[Any], int | None]:
+    """A page of an API's list, and what to send as `before` for the next one; None: this is the last.
+
+    `by`: the column of ids that it is ordered by.
+    """
     if before is not None:
-        rows = rows.filter(pk__lt=before)
-    found = list(rows.order_by("-pk")[: count + 1])
-    return found[:count], found[count - 1].pk if len(found) > count else None
+        rows = rows.filter(**{f"{by}__lt": before})
+    found = list(rows.order_by(f"-{by}")[: count + 1])
+    return found[:count], getattr(found[count - 1], by) if len(found) > count else None

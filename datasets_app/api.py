@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db.models import QuerySet
 from django.urls import reverse
@@ -11,14 +11,14 @@ from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework.decorators import api_view, permission_classes
 from rest_framework.exceptions import NotFound, ValidationError
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.roles import may
+from accounts.permissions import May
 from adproof.labels import LABELS
 from adproof.shards.store import StoreError
-from annotation.serializers import Strict
+from config.paging import older_than
+from config.strict import S, named, read
 from datasets_app import compare, kept, serializers, versions
 from datasets_app.actions import CannotFreeze, sample_id, start_freeze, start_verify
 from datasets_app.downloads import LINK_S, download_link, is_small
@@ -27,33 +27,19 @@ from datasets_app.models import DatasetVersion, VersionRow
 from datasets_app.places import BadPlace
 from runs.models import Run
 
-S = TypeVar("S", bound=Strict)
 
-
-class MayFreeze(BasePermission):
+class MayFreeze(May):
     ability = "freeze_datasets"
     message = "Your role can't see or freeze datasets. Ask an operator for it."
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        return request.user is not None and may(request.user, self.ability)
-
-
-def _read(kind: type[S], data: Any) -> dict[str, Any]:
-    serializer = kind(data=data)
-    serializer.is_valid(raise_exception=True)
-    return serializer.validated_data
 
 
 def _asked(kind: type[S], request: Request) -> dict[str, Any]:
     """What stands in the address."""
-    return _read(kind, request.query_params.dict())
+    return read(kind, request.query_params.dict())
 
 
 def _version(pk: int) -> DatasetVersion:
-    found = DatasetVersion.objects.filter(pk=pk).first() if pk < 2**63 else None
-    if found is None:
-        raise NotFound("There is no such version.")
-    return found
+    return named(DatasetVersion.objects.all(), pk, "version")
 
 
 def _run(run: Run | None) -> dict[str, Any] | None:
@@ -83,15 +69,11 @@ def _told(version: DatasetVersion) -> dict[str, Any]:
 @permission_classes([MayFreeze])
 def listed(request: Request) -> Response:
     asked = _asked(serializers.VersionsIn, request)
-    rows = DatasetVersion.objects.select_related("created_by").defer("manifest").order_by("-pk")
+    rows = DatasetVersion.objects.select_related("created_by").defer("manifest")
     if "name" in asked:
         rows = rows.filter(name=asked["name"])
-    if "before" in asked:
-        rows = rows.filter(pk__lt=asked["before"])
-    found = list(rows[: asked["limit"] + 1])
-    more = len(found) > asked["limit"]
-    found = found[: asked["limit"]]
-    return Response({"versions": [_told(row) for row in found], "next": found[-1].pk if more else None})
+    found, last = older_than(rows, asked.get("before"), asked["limit"])
+    return Response({"versions": [_told(row) for row in found], "next": last})
 
 
 @extend_schema(tags=["datasets"], operation_id="datasets_one", summary="One version", responses=serializers.VersionOut)
@@ -117,7 +99,7 @@ def one(request: Request, version: int) -> Response:
 @api_view(["POST"])
 @permission_classes([MayFreeze])
 def freeze(request: Request) -> Response:
-    asked = _read(serializers.FreezeIn, request.data)
+    asked = read(serializers.FreezeIn, request.data)
     try:
         return Response(_run(start_freeze(asked["name"], asked["query"], user=request.user)))
     except CannotFreeze as problem:
@@ -133,7 +115,7 @@ def freeze(request: Request) -> Response:
 @api_view(["POST"])
 @permission_classes([MayFreeze])
 def write(request: Request, version: int) -> Response:
-    asked = _read(serializers.WriteIn, request.data)
+    asked = read(serializers.WriteIn, request.data)
     try:
         run = start_write(_version(version), asked["variant"], asked.get("to"), user=request.user)
     except BadPlace as problem:
@@ -149,7 +131,7 @@ def write(request: Request, version: int) -> Response:
 @api_view(["POST"])
 @permission_classes([MayFreeze])
 def verify(request: Request, version: int) -> Response:
-    asked, found = _read(serializers.VerifyIn, request.data), _version(version)
+    asked, found = read(serializers.VerifyIn, request.data), _version(version)
     if found.state != DatasetVersion.State.WRITTEN:
         raise ValidationError({"detail": f"{found} has no files yet: write it first."})
     return Response(_run(start_verify(found, pictures=asked["pictures"], user=request.user)))
@@ -279,7 +261,7 @@ def _places(version: DatasetVersion) -> list[dict[str, Any]]:
 @api_view(["POST"])
 @permission_classes([MayFreeze])
 def link(request: Request, version: int) -> Response:
-    asked, found = _read(serializers.LinkIn, request.data), _version(version)
+    asked, found = read(serializers.LinkIn, request.data), _version(version)
     until = timezone.now() + timedelta(seconds=LINK_S)
     try:
         made = download_link(found, asked["name"], uri=asked["uri"], form=asked["form"])

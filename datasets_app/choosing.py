@@ -19,6 +19,7 @@ from adproof.shards.splits import split_of
 from annotation.label_browser import read as read_label_filter
 from annotation.label_filter import BadFilter
 from annotation.models import Annotation, Consensus, SavedFilter
+from config.numbers import MAX_ID
 from datasets_app.models import SPLITS, ProductSplit
 from datasets_app.product_splits import shares_of
 from runs.counted import within
@@ -95,12 +96,11 @@ def _label_filter(value: Any) -> dict[str, str]:
     return form.query
 
 
-_BIG = 2**63 - 1
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "source": _one_or_more(_text),
     "category": _one_or_more(_text),
-    "generator": _one_or_more(_whole(1, _BIG)),
-    "prompt": _one_or_more(_whole(1, _BIG)),
+    "generator": _one_or_more(_whole(1, MAX_ID)),
+    "prompt": _one_or_more(_whole(1, MAX_ID)),
     "label": _one_or_more(_whole(0, len(LABELS) - 1)),
     "min_annotations": _whole(0, 1000),
     "min_agreement": _share,

@@ -6,7 +6,9 @@ from rest_framework import serializers
 
 from adproof.labels import LABELS
 from adproof.shards.schema import VARIANTS
-from annotation.serializers import MOST, LabelField, Strict
+from annotation.serializers import LabelField
+from config.numbers import MAX_ID
+from config.strict import NEXT, PageIn, Strict
 from datasets_app.compare import WHAT, WHY
 from datasets_app.downloads import FORMS
 from datasets_app.models import SPLITS
@@ -14,26 +16,28 @@ from datasets_app.models import SPLITS
 MOST_A_PAGE = 500
 
 
-class PageIn(Strict):
-    limit = serializers.IntegerField(min_value=1, max_value=MOST_A_PAGE, default=100)
+def _limit() -> serializers.IntegerField:
+    return serializers.IntegerField(min_value=1, max_value=MOST_A_PAGE, default=100, help_text="So many on a page.")
 
 
 class VersionsIn(PageIn):
-    before = serializers.IntegerField(min_value=1, max_value=MOST, required=False, help_text="`next` of the last page.")
+    limit = _limit()
     name = serializers.CharField(max_length=80, required=False, help_text="Only versions of this dataset.")
 
 
-class SamplesIn(PageIn):
-    after = serializers.IntegerField(min_value=0, max_value=MOST, default=0, help_text="`next` of the last page.")
+class SamplesIn(Strict):
+    limit = _limit()
+    after = serializers.IntegerField(min_value=0, max_value=MAX_ID, default=0, help_text="`next` of the page before.")
     split = serializers.ChoiceField(choices=SPLITS, required=False)
     label = LabelField(required=False, help_text="0..4 or a name.")
     source = serializers.CharField(max_length=80, required=False)
     category = serializers.CharField(max_length=80, required=False)
 
 
-class CompareIn(PageIn):
+class CompareIn(Strict):
+    limit = _limit()
     what = serializers.ChoiceField(choices=WHAT, default="relabelled")
-    after = serializers.IntegerField(min_value=0, max_value=MOST, default=0, help_text="`next` of the last page.")
+    after = serializers.IntegerField(min_value=0, max_value=MAX_ID, default=0, help_text="`next` of the page before.")
     label = LabelField(required=False, help_text="0..4 or a name.")
     label_before = LabelField(required=False)
     split = serializers.ChoiceField(choices=SPLITS, required=False)
@@ -98,7 +102,7 @@ class VersionOut(serializers.Serializer):
 
 class VersionsOut(serializers.Serializer):
     versions = VersionOut(many=True)
-    next = serializers.IntegerField(allow_null=True, help_text="`before` of the next page; null on the last.")
+    next = serializers.IntegerField(allow_null=True, help_text=NEXT)
 
 
 class AnnotationOut(serializers.Serializer):

@@ -8,37 +8,32 @@ from typing import Any
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework.decorators import api_view, permission_classes
-from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
-from rest_framework.permissions import BasePermission
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.roles import may
-from config.strict import read
+from accounts.permissions import May
+from config.paging import older_than
+from config.strict import named, read
 from generation import api_serializers as serializers
 from generation import failures
 from generation.costs import cost_of
 from generation.models import Failure, Plan
 from generation.ordering import Wish, start
 from generation.planning import Budget, CannotStart, give_more
-from runs.actions import pause_run, resume_run
+from generation.steering_api import steer, steering
+from runs.actions import pause_run, resume_run, stop_run
 from runs.models import Run
+from runs.steering import refuse_others
 
 
-class MayGenerate(BasePermission):
+class MayGenerate(May):
     ability = "generate"
     message = "Your role can't draw candidates. Ask an operator for it."
 
-    def has_permission(self, request: Request, view: Any) -> bool:
-        return request.user is not None and may(request.user, self.ability)
 
-
-def _plan(pk: int) -> Plan:
-    light = Plan.objects.light().select_related("run")
-    found = light.filter(run=pk).first() if pk < 2**63 else None
-    if found is None:
-        raise NotFound("There is no such run.")
-    return found
+def _plan(run: int) -> Plan:
+    return named(Plan.objects.light().select_related("run"), run, "run", by="run")
 
 
 def _told(plan: Plan) -> dict[str, Any]:
@@ -94,13 +89,9 @@ def runs(request: Request) -> Response:
 
 
 def _listed(asked: dict[str, Any]) -> Response:
-    rows = Plan.objects.light().select_related("run").order_by("-run")
-    if "before" in asked:
-        rows = rows.filter(run__lt=asked["before"])
-    found = list(rows[: asked["limit"] + 1])
-    more = len(found) > asked["limit"]
-    found = found[: asked["limit"]]
-    return Response({"runs": [_told(plan) for plan in found], "next": found[-1].run_id if more else None})
+    rows = Plan.objects.light().select_related("run")
+    found, last = older_than(rows, asked.get("before"), asked["limit"], by="run_id")
+    return Response({"runs": [_told(plan) for plan in found], "next": last})
 
 
 @extend_schema(
@@ -114,23 +105,11 @@ def one(request: Request, run: int) -> Response:
 
 
 def _steered(request: Request, pk: int, do: Callable[[Run], Any]) -> Response:
-    """Like the run's page: whoever started it, and operators."""
-    read(serializers.NothingIn, request.data)
-    plan = _plan(pk)
-    may_steer(request, plan.run)
-    do(plan.run)
+    steer(request, _plan(pk).run, do)
     return Response(_told(_plan(pk)))
 
 
-def may_steer(request: Request, run: Run) -> None:
-    if not (may(request.user, "operate") or run.created_by_id == request.user.pk):
-        raise PermissionDenied("Only the person who started this run, or an operator, may steer it.")
-
-
-_STEERING: dict[str, Any] = {
-    "tags": ["generation"], "request": serializers.NothingIn, "responses": serializers.GenerationRunOut,
-    "examples": [OpenApiExample("Just so", value={}, request_only=True)],
-}  # fmt: skip
+_STEERING = steering("generation", serializers.GenerationRunOut)
 
 
 @extend_schema(
@@ -155,7 +134,7 @@ def resume(request: Request, run: int) -> Response:
 @api_view(["POST"])
 @permission_classes([MayGenerate])
 def stop(request: Request, run: int) -> Response:
-    return _steered(request, run, lambda row: None if row.is_finished else row.request_stop())
+    return _steered(request, run, stop_run)
 
 
 @extend_schema(operation_id="generation_retry", summary="Try what failed again", **_STEERING)
@@ -176,7 +155,7 @@ def retry(request: Request, run: int) -> Response:
 def budget(request: Request, run: int) -> Response:
     asked = read(serializers.BudgetIn, request.data)
     plan = _plan(run)
-    may_steer(request, plan.run)
+    refuse_others(request.user, plan.run)
     give_more(plan.run, _budget(asked))
     return Response(_told(_plan(run)))
 
@@ -189,13 +168,9 @@ def budget(request: Request, run: int) -> Response:
 @permission_classes([MayGenerate])
 def failed(request: Request, run: int) -> Response:
     asked = read(serializers.RunsIn, request.query_params.dict())
-    rows = Failure.objects.filter(plan=_plan(run)).select_related("product", "prompt").order_by("-pk")
-    if "before" in asked:
-        rows = rows.filter(pk__lt=asked["before"])
-    found = list(rows[: asked["limit"] + 1])
-    more = len(found) > asked["limit"]
-    found = found[: asked["limit"]]
+    rows = Failure.objects.filter(plan=_plan(run)).select_related("product", "prompt")
+    found, last = older_than(rows, asked.get("before"), asked["limit"])
     told = [
         {"sku": row.product.sku, "prompt": row.prompt.name, "seed": row.seed, "problem": row.problem} for row in found
     ]
-    return Response({"failures": told, "next": found[-1].pk if more else None})
+    return Response({"failures": told, "next": last})

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from rest_framework import serializers
 
-from config.strict import Strict
+from config.strict import NEXT, PageIn, Strict
 from generation.ordering import MAX_SEEDS
 from generation.planning import MAX_ATTEMPTS, MAX_CANDIDATES_A_RUN
 from runs.models import Run
 
-MOST = 2**63 - 1
 MOST_NAMED = 10_000
 
 
@@ -55,8 +54,7 @@ class GenerateIn(Strict):
     early_stop = EarlyStopIn(required=False, help_text="Needs an RFNet in use.")
 
 
-class RunsIn(Strict):
-    before = serializers.IntegerField(required=False, min_value=1, max_value=MOST)
+class RunsIn(PageIn):
     limit = serializers.IntegerField(default=20, min_value=1, max_value=100)
 
 
@@ -85,7 +83,7 @@ class GenerationRunOut(serializers.Serializer):
 
 class GenerationRunsOut(serializers.Serializer):
     runs = GenerationRunOut(many=True)
-    next = serializers.IntegerField(allow_null=True, help_text="What `before` says on the next page.")
+    next = serializers.IntegerField(allow_null=True, help_text=NEXT)
 
 
 class FailureOut(serializers.Serializer):
@@ -97,8 +95,4 @@ class FailureOut(serializers.Serializer):
 
 class FailuresOut(serializers.Serializer):
     failures = FailureOut(many=True)
-    next = serializers.IntegerField(allow_null=True)
-
-
-class NothingIn(Strict):
-    """An empty object."""
+    next = serializers.IntegerField(allow_null=True, help_text=NEXT)

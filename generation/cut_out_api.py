@@ -9,17 +9,17 @@ from django.urls import reverse
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import api_view, permission_classes
-from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from adproof.perception.masks import THRESHOLD
-from config.strict import Strict, read
+from config.strict import Strict, named, read
 from generation import cutting
-from generation.api import may_steer
-from generation.api_serializers import MOST_NAMED, NothingIn
-from generation.product_api import MOST, MayEditProducts
-from runs.actions import pause_run, resume_run
+from generation.api_serializers import MOST_NAMED
+from generation.product_api import MayEditProducts
+from generation.steering_api import steer, steering
+from runs.actions import pause_run, resume_run, stop_run
 from runs.models import Run
 
 
@@ -59,10 +59,7 @@ def _told(run: Run) -> dict[str, Any]:
 
 
 def _run(pk: int) -> Run:
-    run = Run.objects.filter(pk=pk, kind="cut_out").first() if pk < MOST else None
-    if run is None:
-        raise NotFound("There is no such run.")
-    return run
+    return named(Run.objects.filter(kind="cut_out"), pk, "run")
 
 
 @extend_schema(
@@ -96,17 +93,11 @@ def one(request: Request, run: int) -> Response:
 
 
 def _steered(request: Request, pk: int, do: Callable[[Run], Any]) -> Response:
-    read(NothingIn, request.data)
-    run = _run(pk)
-    may_steer(request, run)
-    do(run)
+    steer(request, _run(pk), do)
     return Response(_told(_run(pk)))
 
 
-_STEERING: dict[str, Any] = {
-    "tags": ["products"], "request": NothingIn, "responses": CutOutRunOut,
-    "examples": [OpenApiExample("Just so", value={}, request_only=True)],
-}  # fmt: skip
+_STEERING = steering("products", CutOutRunOut)
 
 
 @extend_schema(operation_id="cut_outs_pause", summary="Pause: what is in hand is finished, the rest waits", **_STEERING)
@@ -127,4 +118,4 @@ def resume(request: Request, run: int) -> Response:
 @api_view(["POST"])
 @permission_classes([MayEditProducts])
 def stop(request: Request, run: int) -> Response:
-    return _steered(request, run, lambda row: None if row.is_finished else row.request_stop())
+    return _steered(request, run, stop_run)

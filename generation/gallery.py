@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from django.db.models import Prefetch, Q
 from django.utils import timezone
 
+from config.numbers import MAX_ID
 from generation.models import Candidate, CandidateQuerySet, Product
 from runs.models import Run
 
@@ -25,7 +26,6 @@ LOOK_S = 0.12
 FIRST_WINDOW, LAST_WINDOW = 256, 8192
 # So many products are named one by one; more of them are so many that their candidates are found on the way.
 FEW_PRODUCTS = 500
-MOST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Where:
     conditions: list[tuple[str, str]] = field(default_factory=list)  # alias that it needs, SQL
     values: dict[str, Any] = field(default_factory=dict)
     low: int = 0
-    high: int = MOST_ID
+    high: int = MAX_ID
     is_empty: bool = False
 
     def also(self, alias: str, sql: str, driver: Driver | None = None, **values: Any) -> None:
@@ -197,7 +197,7 @@ def _from_day(found: Where, day: Any) -> None:
 def _until_day(found: Where, end: Any) -> None:
     found.also("c", "c.created_at < %(drawn_to)s", drawn_to=_midnight(end))
     last = _one(f"SELECT max(id) FROM ({_DAY}) found", day=_midnight(end - timedelta(days=1)), end=_midnight(end))
-    found.high = min(found.high, last or MOST_ID)
+    found.high = min(found.high, last or MAX_ID)
 
 
 def _between_its_ends(found: Where, parts: list[int]) -> None:
@@ -271,7 +271,7 @@ def look(
     if found.is_empty:
         return Found([], None, False)
     newer = after is not None
-    edge = after if after is not None else MOST_ID if before is None else before
+    edge = after if after is not None else MAX_ID if before is None else before
     sql = _statement(found, _narrowest(found), newer=newer)
     ids: list[int] = []
     window = FIRST_WINDOW

@@ -10,40 +10,29 @@ from django.db import transaction
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.decorators import api_view, permission_classes
-from rest_framework.exceptions import NotFound, ValidationError
-from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.roles import may
+from accounts.permissions import May
 from config.paging import older_than
-from config.strict import Strict, read
+from config.strict import NEXT, PageIn, Strict, named, read
 from generation import actions
 from generation.importing import Problem, read_picture
 from generation.models import Product
 from generation.product_filter import matching
 
-MOST = 2**63
 STATES = ("drawable", "waiting", "unsuitable")
 
 
-class MaySeeOrEdit(BasePermission):
-    ability = "see_candidates"
-    message = "Your role can't do this (edit products). Ask an operator for it."
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        # A method that this address does not know is 405 for everybody.
-        changes = request.method not in SAFE_METHODS and str(request.method).lower() in view.http_method_names
-        ability = "edit_products" if changes else self.ability
-        return request.user is not None and may(request.user, ability)
+class MaySeeOrEdit(May):
+    ability, changing = "see_candidates", "edit_products"
+    message = "Your role can't do this (see or edit products). Ask an operator for it."
 
 
-class MayEditProducts(BasePermission):
+class MayEditProducts(May):
     ability = "edit_products"
     message = "Your role can't do this (edit products). Ask an operator for it."
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        return request.user is not None and may(request.user, self.ability)
 
 
 @extend_schema_field({"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3, "nullable": True})
@@ -98,7 +87,7 @@ class CatalogueProductOut(serializers.Serializer):
 
 class ProductsOut(serializers.Serializer):
     products = CatalogueProductOut(many=True)
-    next_before = serializers.IntegerField(allow_null=True, help_text="Send it as `before` for the next page.")
+    next = serializers.IntegerField(allow_null=True, help_text=NEXT)
 
 
 class MadeOut(serializers.Serializer):
@@ -113,9 +102,7 @@ def out(row: Product) -> dict[str, Any]:
     return {**{name: getattr(row, name) for name in names}, "standing": state}
 
 
-class Which(Strict):
-    before = serializers.IntegerField(required=False, min_value=1, max_value=MOST - 1, help_text="An id.")
-    count = serializers.IntegerField(required=False, min_value=1, max_value=200, default=50)
+class Which(PageIn):
     q = _text(200, help_text="In the SKU, title or description.")
     category = _text(80)
     source = _text(80)
@@ -150,8 +137,8 @@ def products(request: Request) -> Response:
         return _bring_in(request)
     which = read(Which, request.query_params.dict())
     rows = matching({**which, "state": which.get("standing", "")})
-    found, last = older_than(rows, which.get("before"), which["count"])
-    return Response({"products": [out(row) for row in found], "next_before": last})
+    found, last = older_than(rows, which.get("before"), which["limit"])
+    return Response({"products": [out(row) for row in found], "next": last})
 
 
 def _bring_in(request: Request) -> Response:
@@ -173,13 +160,6 @@ def _bring_in(request: Request) -> Response:
     return Response({"outcome": state, "product": out(Product.objects.get(sku=sku)), "run": None})
 
 
-def _found(pk: int) -> Product:
-    row = Product.objects.filter(pk=pk).first() if pk < MOST else None
-    if row is None:
-        raise NotFound("There is no such product.")
-    return row
-
-
 @extend_schema(
     methods=["GET"], tags=["products"], summary="One product", responses=CatalogueProductOut, operation_id="product"
 )
@@ -192,7 +172,7 @@ def _found(pk: int) -> Product:
 @api_view(["GET", "PATCH"])
 @permission_classes([MaySeeOrEdit])
 def product(request: Request, product_id: int) -> Response:
-    row = _found(product_id)
+    row = named(Product.objects.all(), product_id, "product")
     if request.method == "PATCH":
         asked = read(ProductEdit, request.data)
         with transaction.atomic():
@@ -214,7 +194,7 @@ def product(request: Request, product_id: int) -> Response:
 @api_view(["POST"])
 @permission_classes([MayEditProducts])
 def flag(request: Request, product_id: int) -> Response:
-    row = _found(product_id)
+    row = named(Product.objects.all(), product_id, "product")
     asked = read(ProductFlagIn, request.data)
     if not asked["unsuitable"]:
         actions.unflag(row)

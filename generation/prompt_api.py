@@ -9,39 +9,28 @@ from django.db.models import Q
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import api_view, permission_classes
-from rest_framework.exceptions import APIException, NotFound, ValidationError
-from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.roles import may
+from accounts.permissions import May
 from adproof.labels import Label
 from config.paging import older_than
-from config.strict import Strict, read
+from config.strict import NEXT, PageIn, Strict, named, read
 from generation import edits, prompt_library, prompt_results
 from generation.models import MAX_PROMPT_CHARS, Prompt
 from generation.prompt_forms import PromptForm
 from generation.prompt_results import Results, Said
 
-MOST = 2**63
 
-
-class MaySeeOrWrite(BasePermission):
-    ability = "see_candidates"
+class MaySeeOrWrite(May):
+    ability, changing = "see_candidates", "generate"
     message = "Your role can't do this (see or write prompts). Ask an operator for it."
 
-    def has_permission(self, request: Request, view: Any) -> bool:
-        # A method that this address does not know is 405 for everybody.
-        writes = request.method not in SAFE_METHODS and str(request.method).lower() in view.http_method_names
-        return request.user is not None and may(request.user, "generate" if writes else self.ability)
 
-
-class MayWrite(BasePermission):
+class MayWrite(May):
     ability = "generate"
     message = "Your role can't do this (write prompts and their lists). Ask an operator for it."
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        return request.user is not None and may(request.user, self.ability)
 
 
 class ChangedMeanwhile(APIException):
@@ -78,7 +67,7 @@ class PromptOut(serializers.Serializer):
 
 class PromptsOut(serializers.Serializer):
     prompts = PromptOut(many=True)
-    next_before = serializers.IntegerField(allow_null=True, help_text="Send it as `before` for the next page.")
+    next = serializers.IntegerField(allow_null=True, help_text=NEXT)
 
 
 class PromptEdit(Strict):
@@ -114,9 +103,7 @@ class PromptChange(PromptEdit):
     )
 
 
-class WhichPrompts(Strict):
-    before = serializers.IntegerField(required=False, min_value=1, max_value=MOST - 1, help_text="An id.")
-    count = serializers.IntegerField(required=False, min_value=1, max_value=200, default=50)
+class WhichPrompts(PageIn):
     q = serializers.CharField(required=False, max_length=200, help_text="In the name or text, or a whole tag.")
     category = serializers.CharField(required=False, max_length=80, help_text="Those that fit its products.")
     is_active = serializers.BooleanField(required=False, allow_null=True, default=None)
@@ -167,10 +154,10 @@ def prompts(request: Request) -> Response:
         rows = rows.filter(Q(categories=[]) | Q(categories__contains=[category]))
     if which["is_active"] is not None:
         rows = rows.filter(is_active=which["is_active"])
-    found, last = older_than(rows, which.get("before"), which["count"])
+    found, last = older_than(rows, which.get("before"), which["limit"])
     results = prompt_results.by_prompt()
     told = [_out(row, results.get(row.pk, Results())) for row in found]
-    return Response({"prompts": told, "next_before": last})
+    return Response({"prompts": told, "next": last})
 
 
 @extend_schema(methods=["GET"], tags=["prompts"], summary="One prompt", responses=PromptOut, operation_id="prompts_one")
@@ -185,9 +172,7 @@ def prompts(request: Request) -> Response:
 @api_view(["GET", "PATCH"])
 @permission_classes([MaySeeOrWrite])
 def prompt(request: Request, prompt_id: int) -> Response:
-    row = Prompt.objects.filter(pk=prompt_id).first() if prompt_id < MOST else None
-    if row is None:
-        raise NotFound("There is no such prompt.")
+    row = named(Prompt.objects.all(), prompt_id, "prompt")
     if request.method == "PATCH":
         row = _written(request, read(PromptChange, request.data), row.pk)
     return _told(row)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
@@ -13,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import HttpResponseStopPolling
 
-from accounts.roles import requires
+from accounts.roles import may, requires
 from config.numbers import id_of
 from config.paging import newest_first
 from config.tables import as_csv_stream
@@ -24,6 +23,7 @@ from generation.planning import MOST_TICKED, Budget, CannotStart, give_more
 from generation.prompt_library import default_prompts
 from runs.actions import resume_run
 from runs.models import Run
+from runs.steering import may_steer, refuse_others
 
 # So many prompts are ticked when the drawing form opens.
 MANY_PROMPTS = 8
@@ -163,14 +163,12 @@ def _left(run: Run, plan: Plan | None, cost: costs.Cost, pace: float | None) -> 
 
 
 def _may_steer(request: HttpRequest, run: Run) -> bool:
-    user: Any = request.user
-    return bool(user.may("generate") and (user.may("operate") or run.created_by_id == user.pk))
+    return may(request.user, "generate") and may_steer(request.user, run)
 
 
 def _steered(request: HttpRequest, pk: int) -> Run:
     run = get_object_or_404(Run, pk=pk)
-    if not _may_steer(request, run):
-        raise PermissionDenied("Only the person who started this run, or an operator, may steer it.")
+    refuse_others(request.user, run)
     return run
 
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import api_view, permission_classes
-from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from config.paging import older_than
-from config.strict import Strict, read
+from config.strict import NEXT, NothingIn, PageIn, Strict, named, read
 from generation import edits, prompt_library
-from generation.api_serializers import NothingIn
 from generation.models import VariableList
-from generation.prompt_api import MOST, ChangedMeanwhile, MaySeeOrWrite, MayWrite
+from generation.prompt_api import ChangedMeanwhile, MaySeeOrWrite, MayWrite
 from generation.prompt_forms import VariableListForm
 
 CHANGED = "Somebody has changed this list since you read it: read it again, then send your change."
@@ -34,7 +32,7 @@ class VariableOut(serializers.Serializer):
 
 class VariablesOut(serializers.Serializer):
     variables = VariableOut(many=True)
-    next_before = serializers.IntegerField(allow_null=True, help_text="Send it as `before` for the next page.")
+    next = serializers.IntegerField(allow_null=True, help_text=NEXT)
 
 
 class VariableDeletedOut(serializers.Serializer):
@@ -61,11 +59,6 @@ class VariableChange(Strict):
     )
 
 
-class WhichVariables(Strict):
-    before = serializers.IntegerField(required=False, min_value=1, max_value=MOST - 1, help_text="An id.")
-    count = serializers.IntegerField(required=False, min_value=1, max_value=200, default=50)
-
-
 def _out(row: VariableList, used: dict[str, int]) -> dict[str, Any]:
     return {
         "id": row.pk, "name": row.name, "values": row.values, "prompts": used.get(row.name, 0),
@@ -75,7 +68,7 @@ def _out(row: VariableList, used: dict[str, int]) -> dict[str, Any]:
 
 @extend_schema(
     methods=["GET"], tags=["prompts"], summary="Lists that prompts draw from, the newest first",
-    parameters=[WhichVariables], responses=VariablesOut, operation_id="variables_list",
+    parameters=[PageIn], responses=VariablesOut, operation_id="variables_list",
 )  # fmt: skip
 @extend_schema(
     methods=["POST"], tags=["prompts"], summary="Make a list that prompts draw from", request=VariableIn,
@@ -89,10 +82,10 @@ def _out(row: VariableList, used: dict[str, int]) -> dict[str, Any]:
 def variables(request: Request) -> Response:
     if request.method == "POST":
         return Response(_written(read(VariableIn, request.data)))
-    which = read(WhichVariables, request.query_params.dict())
-    found, last = older_than(VariableList.objects.all(), which.get("before"), which["count"])
+    which = read(PageIn, request.query_params.dict())
+    found, last = older_than(VariableList.objects.all(), which.get("before"), which["limit"])
     used = prompt_library.uses()
-    return Response({"variables": [_out(row, used) for row in found], "next_before": last})
+    return Response({"variables": [_out(row, used) for row in found], "next": last})
 
 
 @extend_schema(
@@ -129,16 +122,14 @@ def delete(request: Request, variable_id: int) -> Response:
         raise ValidationError({"detail": str(problem)}) from problem
 
 
-def _found(pk: int, rows: QuerySet[VariableList] | None = None) -> VariableList:
-    row = (VariableList.objects if rows is None else rows).filter(pk=pk).first() if pk < MOST else None
-    if row is None:
-        raise NotFound("There is no such list.")
-    return row
+def _found(pk: int) -> VariableList:
+    return named(VariableList.objects.all(), pk, "list")
 
 
 def _written(asked: dict[str, Any], pk: int | None = None) -> dict[str, Any]:
     with transaction.atomic():
-        now = _found(pk, VariableList.objects.select_for_update()) if pk else VariableList(name="", values=[])
+        locked = VariableList.objects.select_for_update()
+        now = named(locked, pk, "list") if pk else VariableList(name="", values=[])
         if (seen := asked.get("version", "")) and seen != edits.version(now, VariableListForm.SEEN):
             raise ChangedMeanwhile(CHANGED)
         values = [" ".join(value.split()) for value in asked.get("values", now.values)]

@@ -133,6 +133,14 @@ def rest_waiting_parts(parent_id: int | None, state: str) -> None:
         Run.objects.filter(pk__in=ids).update(state=state, finished_at=timezone.now())
 
 
+def stop_run(run: Run) -> bool:
+    """It stops at its next step, and what is done stays. False if it had already ended."""
+    if run.is_finished:
+        return False
+    run.request_stop()
+    return True
+
+
 def part_paused(part: Run) -> None:
     """A worker puts its part back, as the whole run is paused. If it goes on again by now, so does the part."""
     with transaction.atomic():

@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from accounts.staff_admin import StaffAdmin
-from runs.actions import resume_run
+from runs.actions import resume_run, stop_run
 from runs.models import Outbox, Run, RunEvent, RunMetric
 
 
@@ -47,10 +47,8 @@ class RunAdmin(StaffAdmin):
 
     @admin.action(description="Stop", permissions=["change"])
     def stop(self, request: HttpRequest, chosen: QuerySet[Run]) -> None:
-        running = [run for run in steerable(request, chosen) if not run.is_finished]
-        for run in running:
-            run.request_stop()
-        tell(self, request, len(running), chosen.count(), "told to stop")
+        stopped = sum(stop_run(run) for run in steerable(request, chosen))
+        tell(self, request, stopped, chosen.count(), "told to stop")
 
     @admin.action(description="Resume", permissions=["change"])
     def resume(self, request: HttpRequest, chosen: QuerySet[Run]) -> None:

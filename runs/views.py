@@ -5,7 +5,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.db.models import Case, Q, Value, When
 from django.db.models.expressions import Window
 from django.db.models.functions import Mod, RowNumber
@@ -21,6 +20,7 @@ from config.paging import newest_first
 from runs import actions
 from runs.kinds import panel_of, titles
 from runs.models import Run
+from runs.steering import may_steer, refuse_others
 
 PAGE_SIZE = 40
 PARTS_SHOWN = 64
@@ -33,15 +33,9 @@ _AT_WORK_FIRST = Case(
 )
 
 
-def may_steer(user: Any, run: Run) -> bool:
-    """Stop and resume: whoever started it, and operators."""
-    return bool(user.may("operate") or (run.created_by_id is not None and run.created_by_id == user.pk))
-
-
 def _steered_run(request: HttpRequest, pk: int) -> Run:
     run = get_object_or_404(Run, pk=pk)
-    if not may_steer(request.user, run):
-        raise PermissionDenied("Only the person who started this run, or an operator, may stop or resume it.")
+    refuse_others(request.user, run)
     return run
 
 
@@ -157,11 +151,10 @@ def metrics(request: HttpRequest, pk: int) -> JsonResponse:
 @require_POST
 def stop(request: HttpRequest, pk: int) -> HttpResponse:
     run = _steered_run(request, pk)
-    if run.is_finished:
-        messages.info(request, "This run had already ended.")
-    else:
-        run.request_stop()
+    if actions.stop_run(run):
         messages.success(request, "It stops at its next step. What is done stays, and it can be resumed.")
+    else:
+        messages.info(request, "This run had already ended.")
     return redirect("run", run.parent_id or run.pk)
 
 

@@ -70,8 +70,8 @@ def test_edit_flag_and_pages_of_a_list(api):
     told = call(api, "post", f"{rows[1].pk}/flag", {"unsuitable": True, "reason": "cut off"})[1]
     assert (told["standing"], told["unsuitable_reason"]) == ("unsuitable", "cut off")
     assert [row["id"] for row in call(api, "get", "?standing=unsuitable")[1]["products"]] == [rows[1].pk]
-    first = call(api, "get", "?count=2")[1]
+    first = call(api, "get", "?limit=2")[1]
     assert [row["id"] for row in first["products"]] == [rows[2].pk, rows[1].pk]
-    last = call(api, "get", f"?count=2&before={first['next_before']}")[1]
-    assert ([row["id"] for row in last["products"]], last["next_before"]) == ([rows[0].pk], None)
+    last = call(api, "get", f"?limit=2&before={first['next']}")[1]
+    assert ([row["id"] for row in last["products"]], last["next"]) == ([rows[0].pk], None)
     assert call(api, "post", f"{rows[1].pk}/flag", {"unsuitable": False})[1]["standing"] == "drawable"

@@ -116,8 +116,8 @@ class TestEditor:
 def test_prompts_and_how_they_work_are_read_over_http(max_):
     lamps = build.prompt("Oak", categories=["lamps"], tags=["wood"])
     candidate, old = build.candidate(1), build.prompt("Old", is_active=False)
-    first = max_.get("/api/v1/prompts/", {"count": 2}).json()
-    assert [row["name"] for row in first["prompts"]] == ["Old", "table"] and first["next_before"] == candidate.prompt_id
+    first = max_.get("/api/v1/prompts/", {"limit": 2}).json()
+    assert [row["name"] for row in first["prompts"]] == ["Old", "table"] and first["next"] == candidate.prompt_id
     assert [row["name"] for row in max_.get("/api/v1/prompts/", {"before": candidate.prompt_id}).json()["prompts"]] == ["Oak"]
     assert [row["id"] for row in max_.get("/api/v1/prompts/", {"q": "wood", "category": "lamps", "is_active": "true"}).json()["prompts"]] == [
         candidate.prompt_id, lamps.pk,

@@ -235,7 +235,7 @@ def guard_of(endpoint):
     """The ability that the code itself names, if it does."""
     ability = getattr(endpoint.view, "ability", None)
     for permission in getattr(getattr(endpoint.view, "cls", None), "permission_classes", ()):
-        ability = getattr(permission, "ability", ability) or {"MayLabel": "label", "MayReview": "review"}.get(permission.__name__)
+        ability = getattr(permission, "ability", ability)
     return ability
 
 

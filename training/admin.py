@@ -20,7 +20,7 @@ from unfold.widgets import (
 from accounts.staff_admin import StaffAdmin
 from rfnet_service.actions import promote
 from rfnet_service.figures import headline
-from runs.actions import resume_run
+from runs.actions import resume_run, stop_run
 from runs.admin import steerable, tell
 from runs.models import Run
 from training.actions import start_training
@@ -176,10 +176,8 @@ class TrainingAdmin(StaffAdmin):
 
     @admin.action(description="Stop", permissions=["change"])
     def stop(self, request: HttpRequest, chosen: QuerySet[Training]) -> None:
-        running = [run for run in self._runs(request, chosen) if not run.is_finished]
-        for run in running:
-            run.request_stop()
-        tell(self, request, len(running), chosen.count(), "told to stop")
+        stopped = sum(stop_run(run) for run in self._runs(request, chosen))
+        tell(self, request, stopped, chosen.count(), "told to stop")
 
     @admin.action(description="Resume", permissions=["change"])
     def resume(self, request: HttpRequest, chosen: QuerySet[Training]) -> None:

@@ -1,7 +1,6 @@
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -15,9 +14,9 @@ from rfnet_service.actions import promoted
 from rfnet_service.models import Checkpoint
 from rfnet_service.verdict_counts import verdict_counts
 from rfnet_service.views import back
-from runs.actions import resume_run, start_run
+from runs.actions import resume_run, start_run, stop_run
 from runs.models import Run
-from runs.views import may_steer
+from runs.steering import may_steer, refuse_others
 from training import rounds as round_facts
 from training.actions import CannotTrain, start_training
 from training.forms import FORMS, OpenRoundForm, judged_share_note
@@ -109,9 +108,8 @@ def missing(kind: str) -> str:
 
 
 def _steered(request: HttpRequest, pk: int) -> Training:
-    row = get_object_or_404(Training.objects.select_related("run"), pk=pk)
-    if row.run is None or not may_steer(request.user, row.run):
-        raise PermissionDenied("Only the person who started this training, or an operator, may stop or resume it.")
+    row = get_object_or_404(Training.objects.select_related("run"), pk=pk, run__isnull=False)
+    refuse_others(request.user, row.run)
     return row
 
 
@@ -119,11 +117,10 @@ def _steered(request: HttpRequest, pk: int) -> Training:
 @require_POST
 def training_stop(request: HttpRequest, pk: int) -> HttpResponse:
     row = _steered(request, pk)
-    if row.run.is_finished:
-        messages.info(request, "This training had already ended.")
-    else:
-        row.run.request_stop()
+    if stop_run(row.run):
         messages.success(request, "It stops at its next step and can be resumed from there.")
+    else:
+        messages.info(request, "This training had already ended.")
     return back(request, "training", pk)
 
 

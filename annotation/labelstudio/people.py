@@ -16,6 +16,7 @@ from accounts.models import User
 from accounts.roles import may
 from annotation.labelstudio.shape import NO_ADDRESS
 from annotation.tables import safe
+from config.numbers import MAX_ID
 
 COLUMNS = ("label_studio", "username")
 ADDRESS = "email"  # a column that may be there: the address of somebody whom label_studio names by number
@@ -104,7 +105,7 @@ class People:
         names: Iterable[Any] = [given.get("email"), given.get("id")] if isinstance(given, dict) else [given]
         texts = []
         for name in names:
-            if isinstance(name, int) and not isinstance(name, bool) and 0 < name < 2**63:
+            if isinstance(name, int) and not isinstance(name, bool) and 0 < name <= MAX_ID:
                 texts += [self.known.get(name, ""), str(name)]
             elif isinstance(name, str) and len(name) <= 254 and name.isprintable():
                 texts.append(name)

@@ -14,13 +14,13 @@ from uuid import UUID, uuid5
 
 from adproof.labels import parse_label
 from annotation.labelstudio.shape import CANDIDATE_KEY, CONTROL, SHA256_KEY
+from config.numbers import MAX_ID
 
 BRIDGE = UUID("5b0f3c1e-8f0a-5d2b-9c55-3a3f6f0c7a10")  # the namespace of ids made from (address, annotation id)
 MOST_CHARACTERS = 64 * 2**20  # of one task: two embedded pictures fit
 MOST_ANSWERS = 1000  # of one task
 MOST_TASKS = 1_000_000
 DAY_S = 86_400
-LARGEST_ID = 2**63 - 1
 OLDEST = datetime(2000, 1, 1, tzinfo=UTC)
 _KEY = re.compile(r"[0-9a-f]{64}")
 _PIECE = 2**20
@@ -211,7 +211,7 @@ def _seconds(given: Any) -> float:
 
 
 def _is_id(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST_ID
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_ID
 
 
 def _short(value: Any) -> str:

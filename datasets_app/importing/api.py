@@ -7,14 +7,13 @@ from typing import Any
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import api_view, permission_classes
-from rest_framework.exceptions import NotFound, ValidationError
-from rest_framework.permissions import BasePermission
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.roles import may
+from accounts.permissions import May
 from adproof.imports.problems import BadImport
-from annotation.serializers import Strict
+from config.strict import NothingIn, Strict, named, read
 from datasets_app.importing.order import KIND, KINDS, Order, start, start_looked_at
 from datasets_app.importing.shown import shown
 from runs.models import Run
@@ -22,12 +21,9 @@ from runs.models import Run
 LISTED = 50
 
 
-class MayImport(BasePermission):
+class MayImport(May):
     ability = "import_data"
     message = "Your role can't do this (import data). Ask an operator for it."
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        return request.user is not None and may(request.user, self.ability)
 
 
 class ImportIn(Strict):
@@ -39,10 +35,6 @@ class ImportIn(Strict):
     labels = serializers.CharField(required=False, max_length=4000, help_text="0=available, 1=unsuitable, ...")
     cuts_out = serializers.BooleanField(required=False, default=True)
     dry_run = serializers.BooleanField(required=False, default=True)
-
-
-class Nothing(Strict):
-    """A body without a field."""
 
 
 class CountOut(serializers.Serializer):
@@ -82,10 +74,7 @@ class ImportOut(serializers.Serializer):
 
 
 def _found(run: int) -> Run:
-    found = Run.objects.filter(kind=KIND, pk=run).first() if run < 2**63 else None
-    if found is None:
-        raise NotFound("There is no such import.")
-    return found
+    return named(Run.objects.filter(kind=KIND), run, "import")
 
 
 def _out(run: Run) -> dict[str, Any]:
@@ -115,9 +104,7 @@ def _out(run: Run) -> dict[str, Any]:
 def imports(request: Request) -> Response:
     if request.method == "GET":
         return Response([_out(run) for run in Run.objects.filter(kind=KIND).order_by("-pk")[:LISTED]])
-    asked = ImportIn(data=request.data)
-    asked.is_valid(raise_exception=True)
-    values = asked.validated_data
+    values = read(ImportIn, request.data)
     try:
         run = start(Order(**{**values, "source": values.get("source") or values["kind"]}), user=request.user)
     except BadImport as problem:
@@ -141,7 +128,7 @@ def one(request: Request, run: int) -> Response:
 @api_view(["POST"])
 @permission_classes([MayImport])
 def start_it(request: Request, run: int) -> Response:
-    Nothing(data=request.data).is_valid(raise_exception=True)
+    read(NothingIn, request.data)
     try:
         made = start_looked_at(_found(run), user=request.user)
     except BadImport as problem:
