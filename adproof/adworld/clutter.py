@@ -82,7 +82,10 @@ def clutter(
 
 def harmless_wall(rng: np.random.Generator, behind: Array, sprite: Sprite, at: tuple[int, int]) -> Array:
     """A wall that comes close to hiding the product: a loud pattern, but away from it; a faint pattern right
-    behind it; or a wall painted on one side in the product's own colour."""
+    behind it; or a wall painted on one side in the product's own colour.
+
+    Args: behind: (S, S, 3) float32 in [0, 1]. at: (x, y) of the sprite's frame, px. Returns: like behind.
+    """
     size = behind.shape[0]
     unit = size / 64
     x0, y0, x1, _ = sprite.box

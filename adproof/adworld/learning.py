@@ -74,6 +74,7 @@ class Targets:
     relation: Tensor
 
     def of(self, rows: NDArray[np.int64]) -> Targets:
+        """Those of these rows (B,), in this order."""
         return Targets(**{name: value[rows] for name, value in vars(self).items()})
 
 
@@ -148,12 +149,13 @@ class PictureHeads(nn.Module):
         self.out = nn.Linear(channels * grid * grid, sum(self.sizes.values()))
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
+        """features: (B, ...) floats, flattened. Returns: of each head (B, its size) float32."""
         out = self.out(features.flatten(1)).float()
         return dict(zip(self.sizes, out.split(list(self.sizes.values()), 1), strict=True))
 
 
 def picture_loss(heads: dict[str, Tensor], truth: Targets, with_label: bool) -> Tensor:
-    """Sum of the heads' losses, means over what is known."""
+    """() float32: sum of the heads' losses, means over what is known. heads: as PictureHeads gives them."""
     any_reference = truth.present.sum(1).clamp(max=1)
     loss = F.binary_cross_entropy_with_logits(heads["present"], truth.present) * 4
     loss = loss + ((heads["height"] - truth.height).abs() * truth.present).sum() / truth.present.sum().clamp_min(1) * 3
@@ -198,6 +200,10 @@ class Scenes:
         self.described_ids = torch.from_numpy(encode(described_captions(drawn.truths)))
 
     def batch(self, rows: NDArray[np.int64], train: bool) -> tuple[Pictures, Tensor, Targets]:
+        """The scenes of these rows (B,): pictures in [0, 1], their captions' words (B, L) int64, and the truth.
+
+        train: augmented, and half of them mirrored, by torch's own random stream.
+        """
         planes = self.drawn.planes(rows)
         tensors = torch.from_numpy(planes)
         beside = torch.from_numpy(
@@ -219,7 +225,7 @@ class Scenes:
         return torch.where(chosen, self.described_ids[rows], self.ids[rows])
 
     def order(self, seed: int) -> Iterator[NDArray[np.int64]]:
-        """Batches without end, every pass in a new order."""
+        """Rows (B,) of batches without end, every pass in a new order."""
         rng = np.random.default_rng(seed)
         while True:
             order = rng.permutation(len(self.drawn))

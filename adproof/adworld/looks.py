@@ -122,12 +122,13 @@ def background(rng: np.random.Generator, style: Style, size: int, name: str, lig
 
 
 def varied(rng: np.random.Generator, colour: tuple[float, float, float], spread: float) -> Array:
+    """(3,) float32 in [0.03, 0.97]: the colour, each channel off by a normal error of this spread."""
     return np.clip(np.array(colour) + rng.normal(0, spread, 3), 0.03, 0.97).astype(np.float32)
 
 
 def podium_colour(rng: np.random.Generator, sprite: Sprite, surface: Array) -> Array | None:
-    """A colour unlike the product's lower part, so that the podium is no extension of it; None if none was
-    found."""
+    """(3,) float32, a colour unlike the product's lower part, so that the podium is no extension of it; None if
+    none was found. surface: (3,), the surface's."""
     _, y0, _, y1 = sprite.box
     low = slice(y1 - max(2, (y1 - y0) // 4), y1)
     own = sprite.colour[low][sprite.solid[low]]

@@ -118,9 +118,9 @@ def load_scene(model: Model, scale: float = 1.0, spin: float = 0.0) -> trimesh.S
     return scene
 
 
-def camera_axes(yaw: float, pitch: float = PITCH) -> Floats:
+def camera_axes(yaw: float) -> Floats:
     """(3, 3): the camera's right, up and backward axes as rows."""
-    a, e = np.radians(yaw), np.radians(pitch)
+    a, e = np.radians(yaw), np.radians(PITCH)
     back = np.array([np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e)])
     right = np.array([np.cos(a), 0.0, -np.sin(a)])
     return np.stack([right, np.cross(back, right), back])
@@ -156,6 +156,7 @@ def _material(mesh: trimesh.Trimesh, paint: dict[str, str]) -> pyrender.Metallic
 
 
 def turned_hue(image: Image.Image, degrees: float) -> Image.Image:
+    """An RGB picture with every hue turned by so many degrees; grey stays grey."""
     hue, saturation, value = image.convert("HSV").split()
     shift = round(degrees / 360 * 256)
     return Image.merge("HSV", (hue.point(lambda h: (h + shift) % 256), saturation, value)).convert("RGB")

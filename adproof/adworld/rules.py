@@ -34,8 +34,13 @@ class Distinctness:
 def distinctness(
     picture: Array, plain: Array, sprite: Sprite, at: tuple[int, int], edge: Contour, extra: Mask
 ) -> Distinctness:
-    """Measure the contour of the shown product. picture: the finished background; plain: before references
-    and shadows."""
+    """Measure the contour of the shown product.
+
+    Args:
+        picture: (S, S, 3) float32 in [0, 1], the finished background. plain: the same before references and shadows.
+        at: (x, y) of the sprite's frame, px. edge: its contour, in the frame's px.
+        extra: (S, S) bool, an added part: where it lies, the contour is not looked at.
+    """
     size = picture.shape[0]
     offset = np.array([at[1], at[0]])
     outer, far = edge.outer + offset, edge.far + offset

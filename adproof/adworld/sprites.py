@@ -144,7 +144,7 @@ def kept_after_cut(sprite: Sprite, part: str, fraction: float) -> Array:
 
 
 def cut(sprite: Sprite, kept: Array) -> Sprite:
-    """The sprite with the cut part made transparent; the frame stays."""
+    """The sprite with the cut part made transparent; the frame stays. kept: like its alpha, 1 where it stays."""
     alpha = np.rint(sprite.alpha * kept * 255) / 255
     return replace(sprite, alpha=alpha.astype(np.float32))
 

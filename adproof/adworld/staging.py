@@ -37,7 +37,7 @@ class Canvas:
 
 def lay_surface(canvas: Canvas, layout: Layout, ground: Array, colour: Array) -> None:
     """Put the ground plane under the horizon, up to its front and side edges, with a lit rim and what lies
-    below."""
+    below. ground: (S, S, 3) float32, its look; colour: (3,) float32, that of the rim."""
     size, unit = canvas.size, canvas.unit
     top = int(np.clip(round(layout.horizon), 0, size))
     front = size if layout.front is None else int(np.clip(round(layout.front), top + 1, size))
@@ -123,6 +123,7 @@ def _point(xy: tuple[float, float]) -> tuple[int, int]:
 
 
 def blend(picture: Array, colour: Array, mask: NDArray[np.uint8]) -> None:
+    """Lay a colour (3,) or a picture over `picture` (S, S, 3) in place, as far as the mask (S, S), 0..255, says."""
     weight = mask[..., None].astype(np.float32) / 255
     picture += (colour - picture) * weight
 
@@ -225,7 +226,7 @@ def extension(
     b0, b1 = stand.base_x0, stand.base_x1
     inside = max(2.0, height / 8)
     if kind == "longer":
-        return _stretched(sprite, at, stand, reach, size)
+        return _stretched(sprite, at, reach, size)
     if kind == "base":
         flare = rng.uniform(-0.1, 0.25) * (b1 - b0)
         drop = stand.foot * 0.35
@@ -308,9 +309,7 @@ def _own_colour(rng: np.random.Generator, sprite: Sprite, where: str) -> Array:
     return np.asarray(colours[rng.integers(len(colours))] * rng.uniform(0.88, 1.1), np.float32)
 
 
-def _stretched(
-    sprite: Sprite, at: tuple[int, int], stand: Stand, reach: float, size: int
-) -> tuple[Array, Array]:
+def _stretched(sprite: Sprite, at: tuple[int, int], reach: float, size: int) -> tuple[Array, Array]:
     """The lowest quarter once more, pulled down by reach: the product looks longer than it is."""
     x0, y0, x1, y1 = sprite.box
     band = max(3, (y1 - y0) // 4)

@@ -145,8 +145,10 @@ WALL_STYLES = ("plain", "plaster", "boards", "tiles", "curtain", "window", "fram
 def wall(
     rng: np.random.Generator, size: int, colour: Array, light_x: float, shares: Sequence[float]
 ) -> Array:
-    """A wall with light falling off it from light_x (0 left .. 1 right); shares: how often each of
-    WALL_STYLES."""
+    """(S, S, 3) float32 in [0, 1]: a wall with light falling off it from light_x (0 left .. 1 right).
+
+    colour: (3,) in [0, 1]. shares: how often each of WALL_STYLES.
+    """
     style = str(rng.choice(WALL_STYLES, p=shares))
     unit = size / 64
     shade = falloff(size, (light_x, rng.uniform(0.0, 0.45)), rng.uniform(0.15, 0.5))
@@ -210,7 +212,8 @@ def _blobs(
 
 
 def backdrop(rng: np.random.Generator, size: int, name: str, blur: float) -> Array:
-    """An out-of-focus sky, garden, room or city."""
+    """(S, S, 3) float32 in [0, 1]: an out-of-focus sky, garden, room or city. blur: sigma as a share
+    of the side."""
     rows = np.linspace(0, 1, size, dtype=np.float32)[:, None, None]
     if name == "sky":
         picture = (
@@ -274,8 +277,8 @@ def backdrop(rng: np.random.Generator, size: int, name: str, blur: float) -> Arr
 
 
 def pattern(rng: np.random.Generator, size: int, colours: Sequence[Array], strength: float) -> Array:
-    """A loud wallpaper: checks, stripes, dots or confetti in the given colours; strength 0 leaves the first
-    alone."""
+    """(S, S, 3) float32: a loud wallpaper, checks, stripes, dots or confetti in the given colours (3,); strength 0
+    leaves the first alone."""
     base = np.asarray(colours[0], np.float32)
     step = rng.uniform(3.8, 7) * size / 64
     style = str(rng.choice(["checks", "stripes", "dots", "confetti"]))

@@ -157,7 +157,11 @@ def cohen_kappas(
 
     An annotator who labelled one item twice makes two pairs with each other annotator of it, none with
     himself. Memory and time grow with the number of pairs of votes on one item, not with the square of
-    annotators. """
+    annotators.
+
+    Args: items, annotators: (V,) integers, any ids. labels: (V,) integers in 0..n_classes-1.
+    Raises: ValueError: see Votes.of.
+    """
     votes = Votes.of(items, annotators, labels, n_classes)
     pair, confusion = _pair_confusions(votes)
     shared = confusion.sum(axis=(1, 2))

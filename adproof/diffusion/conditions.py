@@ -34,6 +34,7 @@ class Conditions:
 
     @property
     def alpha(self) -> Uint8Array:
+        """(S, S) uint8, the product's, not dilated."""
         return self.canvas_rgba[..., 3]
 
     @property
@@ -56,7 +57,8 @@ def prepare(product_rgba: Uint8Array, image_scale: float = 0.72, size: int = 512
 
 
 def placed(product_rgba: Uint8Array, image_scale: float, size: int) -> tuple[Uint8Array, tuple[int, int, int, int]]:
-    """The canvas of `prepare`, and the product's box on it: all that laying it over a picture takes."""
+    """The canvas of `prepare`, (size, size, 4) uint8, and the product's box on it (left, top, right, bottom): all that
+    laying it over a picture takes. Raises ValueError like `prepare`."""
     if product_rgba.ndim != 3 or product_rgba.shape[2] != 4 or product_rgba.dtype != np.uint8:
         raise ValueError(
             f"a product picture is uint8 of shape (H, W, 4), not {product_rgba.dtype} {product_rgba.shape}"
@@ -103,7 +105,8 @@ def prepare_all(
 
 
 def from_canvas(canvas_rgba: Uint8Array, box: tuple[int, int, int, int] | None = None) -> Conditions:
-    """Conditions of a product that lies on its square canvas already (box: of its alpha, found if not given)."""
+    """Conditions of a product that lies on its square canvas (S, S, 4) uint8 already (box: of its alpha, found if not
+    given)."""
     alpha = canvas_rgba[..., 3]
     on_black = _over(np.zeros_like(canvas_rgba[..., :3]), canvas_rgba)
     edges = cv2.Canny(on_black, CANNY_LOW, CANNY_HIGH).astype(np.uint8)
@@ -127,7 +130,7 @@ def composite(background: Uint8Array, conditions: Conditions) -> Uint8Array:
 
 
 def lay_over(background: Uint8Array, canvas_rgba: Uint8Array) -> Uint8Array:
-    """`composite` with the canvas alone; the sizes must agree."""
+    """`composite` with the canvas (S, S, 4) alone; the sizes must agree."""
     return _over(background, canvas_rgba)
 
 

@@ -57,7 +57,12 @@ def calibrate(p_middle: Floats, available: Bools, most_lost: float = MOST_LOST) 
 
 
 def outcome(p_middle: Floats, available: Bools, step: int, steps: int, threshold: float) -> Outcome:
-    """What this threshold does to these draws."""
+    """What this threshold does to these draws.
+
+    Args:
+        p_middle: (N,) p(available) after `step` of `steps`. available: (N,) bool, of the finished pictures.
+        threshold: draws under it are given up.
+    """
     given_up = p_middle < threshold
     lost = float(given_up[available].mean()) if available.any() else float("nan")
     share = float(given_up.mean()) if len(given_up) else 0.0

@@ -165,6 +165,7 @@ class Generator:
 
         Equal to the bit on the same hardware with the same versions and number of threads. Takes the time of the
         whole batch, whose other places are filled with the same request.
+        shapes: of the batches that it went through. Returns (canvas, canvas, 3) uint8.
         Raises ValueError for shapes that no batch can have had.
         """
         _check(shapes)

@@ -40,7 +40,7 @@ def clean_estimate(scheduler: Any, output: Tensor, t: Tensor, sample: Tensor, pl
     """x0_hat: the clean latents that the net's output points to.
 
     Args:
-        output: what the net said at step t, guidance included, like sample.
+        output: what the net said at step t, guidance included, like sample: (B, C, h, w).
         t: the step's entry of scheduler.timesteps.
         sample: the latents before this step.
         place: where t stands in scheduler.timesteps.

@@ -174,7 +174,8 @@ def to_signed(images: Uint8Array) -> Tensor:
 
 
 def gradient_l1(a: Tensor, b: Tensor) -> Tensor:
-    """Mean absolute difference of the horizontal and vertical gradients, at full and at half size."""
+    """(): mean absolute difference of the horizontal and vertical gradients of a and b (B, C, h, w), at full and at half
+    size."""
     total = torch.zeros(())
     for _ in range(2):
         total = total + F.l1_loss(a.diff(dim=-1), b.diff(dim=-1)) + F.l1_loss(a.diff(dim=-2), b.diff(dim=-2))
@@ -334,7 +335,7 @@ def controls_of(rgba: Uint8Array) -> Tensor:
 
 
 def timesteps(batch: int, rng: np.random.Generator) -> Tensor:
-    """Half uniform, half logit-normal (the middle of the noise scale, where layout is decided)."""
+    """(batch,) int64 steps of the noise scale: half uniform, half logit-normal (its middle, where layout is decided)."""
     uniform = rng.random(batch)
     middle = 1 / (1 + np.exp(-rng.normal(0.3, 1.0, batch)))
     chosen = np.where(rng.random(batch) < 0.5, uniform, middle)

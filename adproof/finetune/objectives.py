@@ -24,12 +24,12 @@ def f_ac(logits: Tensor) -> Tensor:
 
 
 def guided(eps_prompt: Tensor, eps_null: Tensor, guidance: float) -> Tensor:
-    """Classifier-free guidance: eps_null + w (eps_prompt - eps_null)."""
+    """Classifier-free guidance: eps_null + w (eps_prompt - eps_null), all (B, C, h, w)."""
     return eps_null + guidance * (eps_prompt - eps_null)
 
 
 def noise_of(output: Tensor, z_t: Tensor, abar: Tensor | float, prediction_type: str) -> Tensor:
-    """A U-Net's output as eps, for "epsilon" and "v_prediction" nets. Raises ValueError for other kinds."""
+    """A U-Net's output (B, C, h, w) as eps, for "epsilon" and "v_prediction" nets. Raises ValueError for other kinds."""
     if prediction_type == "epsilon":
         return output
     if prediction_type == "v_prediction":
@@ -39,7 +39,7 @@ def noise_of(output: Tensor, z_t: Tensor, abar: Tensor | float, prediction_type:
 
 
 def clean_latents(z_t: Tensor, eps: Tensor, abar: Tensor | float) -> Tensor:
-    """z0_hat = (z_t - sqrt(1 - abar) eps) / sqrt(abar), for 0 < abar <= 1."""
+    """z0_hat = (z_t - sqrt(1 - abar) eps) / sqrt(abar), for 0 < abar <= 1: a number, or one that spreads over (B, C, h, w)."""
     abar = torch.as_tensor(abar)
     return (z_t - (1 - abar).sqrt() * eps) * abar.rsqrt()
 

@@ -190,12 +190,13 @@ class Tuner:
         return eps.chunk(n)
 
     def abar(self, t: Tensor) -> Tensor:
+        """alpha-bar at these steps of the training schedule, shaped like t."""
         at_t: Tensor = self.scheduler.alphas_cumprod.to(self.device)[t]
         return at_t
 
     @torch.no_grad()
     def latents_before(self, stop: int, batch: Batch, known: Known, noise: Tensor) -> Tensor:
-        """z_t before DDIM step `stop`, drawn with the tuned ControlNet and without gradient."""
+        """z_t (B, C, h, w) before DDIM step `stop`, drawn from `noise` with the tuned ControlNet and without gradient."""
         guidance = self.cfg.guidance if self.cfg.chain_guidance is None else self.cfg.chain_guidance
         texts = [batch.text] if guidance == 1.0 else [batch.text, batch.null]
         z = noise
@@ -217,7 +218,7 @@ class Tuner:
         return background * (1 - alpha) + batch.product[:, :3] * alpha
 
     def losses(self, batch: Batch, feedback: Feedback, stop: int, noise: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """(loss with gradient to the tuned ControlNet, its figures) of one pass."""
+        """(loss () with gradient to the tuned ControlNet, its figures) of one pass from `noise` (B, C, h, w)."""
         cfg = self.cfg
         known = known_of(self, batch)
         z = self.latents_before(stop, batch, known, noise)
@@ -265,7 +266,7 @@ def known_of(tuner: Tuner, batch: Batch) -> Known:
 
 
 def ddim_step(z: Tensor, eps: Tensor, abar: Tensor, abar_next: Tensor) -> Tensor:
-    """One deterministic DDIM step from noise level abar to abar_next."""
+    """One deterministic DDIM step of z (B, C, h, w) from noise level abar to abar_next, both ()."""
     return abar_next.sqrt() * objectives.clean_latents(z, eps, abar) + (1 - abar_next).sqrt() * eps
 
 

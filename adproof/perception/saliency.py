@@ -85,7 +85,10 @@ class SaliencyNet:
         return np.stack([np.take(becomes[channel], small[..., channel]) for channel in range(3)])
 
     def run(self, prepared: Sequence[Floats]) -> list[Floats]:
-        """The net's own maps, (320, 320) float32 in [0, 1] each. May be called by many threads at once."""
+        """The net's own maps, (320, 320) float32 in [0, 1] each, of what `prepare` made of the pictures.
+
+        May be called by many threads at once.
+        """
         raise NotImplementedError
 
     def finished(self, found: Floats, width: int, height: int) -> Pixels:

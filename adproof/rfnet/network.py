@@ -195,7 +195,7 @@ class RFNet(nn.Module):
         self.register_buffer("std", torch.tensor(_IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
     def pixels(self, name: str, picture: Tensor) -> Tensor:
-        """A picture in [0, 1] as its trunk wants it: three (or four) normalised channels."""
+        """A picture (B, C, S, S) in [0, 1] as its trunk wants it: three (or four) normalised channels."""
         alpha = None
         if name == "product":
             alpha = picture[:, 3:]

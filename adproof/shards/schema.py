@@ -206,7 +206,7 @@ def _column(name: str, kind: pa.DataType, rows: Sequence[SampleRow]) -> pa.Array
 
 
 def picture_column(contents: pa.Array, paths: pa.Array) -> pa.Array:
-    """Where the bytes are null there is no picture."""
+    """A column of pictures: contents (n,) binary, paths (n,) string. Where the bytes are null there is no picture."""
     return pa.StructArray.from_arrays([contents, paths], fields=list(_IMAGE), mask=contents.is_null())
 
 
@@ -225,13 +225,14 @@ def votes_column(ends: Sequence[int], parts: Sequence[pa.Array]) -> pa.Array:
 
 
 def votes_of(rows: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
-    """Of every annotation: the number of its row, and its label."""
+    """Of every annotation (V,): the number of its row, and its label."""
     answers = rows["annotations"].combine_chunks()
     ends = answers.offsets.to_numpy()
     return np.repeat(np.arange(len(answers)), np.diff(ends)), answers.flatten().field("label").to_numpy(zero_copy_only=False)
 
 
 def picture_hash(picture: Picture) -> str:
+    """The sha256 of its encoded bytes, counted where it is not known."""
     return picture.sha256 or hashlib.sha256(picture.bytes).hexdigest()
 
 
