@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_CHUNK_BYTES = 1 << 20
 
 
 class BlobStore:
@@ -68,14 +67,6 @@ class BlobStore:
             self._write(lambda file: _write_all(file, data, sha))
         return sha
 
-    def put_file(self, source: Path) -> str:
-        """Store a copy of a file, read once and in pieces, so that memory stays small whatever its size.
-
-        Returns: the sha256 of what was read, 64 hexadecimal digits.
-        Raises: OSError: `source` cannot be read or the copy cannot be written; nothing is left behind.
-        """
-        return self._write(lambda file: _copy(Path(source), file))
-
     def verify(self, sha: str) -> bool:
         """Read the file again and say whether it still has the sha256 of its name.
 
@@ -117,15 +108,6 @@ class BlobStore:
 def _write_all(file: BinaryIO, data: bytes, sha: str) -> str:
     file.write(data)
     return sha
-
-
-def _copy(source: Path, file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    with source.open("rb") as original:
-        while piece := original.read(_CHUNK_BYTES):
-            digest.update(piece)
-            file.write(piece)
-    return digest.hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

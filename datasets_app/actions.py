@@ -19,7 +19,7 @@ __all__ = [
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,60}")
 
 
-def start_freeze(name: str, query: dict[str, Any], *, user: Any = None, then: list[list[Any]] | None = None) -> Run:
+def start_freeze(name: str, query: dict[str, Any], *, user: Any = None) -> Run:
     """A run that freezes the samples of the filter as the next version of `name`, and writes it."""
     name = name.strip().lower()
     if not NAME.fullmatch(name):
@@ -29,7 +29,7 @@ def start_freeze(name: str, query: dict[str, Any], *, user: Any = None, then: li
         raise CannotFreeze(NOTHING.format(""))
     return start_run(
         "freeze",
-        {"name": name, "query": query, "then": then or []},
+        {"name": name, "query": query},
         title=f"Freeze and write {name}",
         user=user,
         key=f"freeze/{name}",

@@ -39,12 +39,6 @@ Pictures = tuple[Picture | None, ...]
 Row = tuple[Any, ...]
 
 
-def sample_rows(version: DatasetVersion) -> Iterator[SampleRow]:
-    """All of them, with their pictures: by split, then as frozen."""
-    for split in SPLITS:
-        yield from split_rows(version, split)
-
-
 def split_rows(version: DatasetVersion, split: str, start: int = 0, stop: int | None = None) -> Iterator[SampleRow]:
     """Rows start..stop-1 of a split with their pictures, each checked against its sha256.
 

@@ -204,7 +204,7 @@ def unflag(product: Product) -> None:
     product.save(update_fields=["unsuitable", "unsuitable_reason"])
 
 
-def start_perception(candidates: QuerySet[Candidate], user: Any = None) -> Run | None:
+def start_perception(candidates: QuerySet[Candidate]) -> Run | None:
     """Depth and saliency for those of these candidates that lack them, in parts; None where none does."""
     ids = list(candidates.lacking_maps().order_by("pk").values_list("pk", flat=True))
     if not ids:
@@ -212,5 +212,5 @@ def start_perception(candidates: QuerySet[Candidate], user: Any = None) -> Run |
     parts = [ids[at : at + PERCEIVED_TOGETHER] for at in range(0, len(ids), PERCEIVED_TOGETHER)]
     return start_in_parts(
         "perceive_many", "perceive", [{"candidates": part} for part in parts], params={"images": len(ids)},
-        title=f"Depth and saliency of {len(ids):,} candidates", user=user, sizes=[len(part) for part in parts],
+        title=f"Depth and saliency of {len(ids):,} candidates", sizes=[len(part) for part in parts],
     )  # fmt: skip

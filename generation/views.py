@@ -29,8 +29,8 @@ PRODUCT_STATES = [
 ]  # fmt: skip
 
 
-def page_or_part(request: HttpRequest, template: str, context: dict[str, Any], part: str = "rows") -> HttpResponse:
-    return render(request, f"{template}#{part}" if request.htmx else template, context)
+def page_or_part(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+    return render(request, f"{template}#rows" if request.htmx else template, context)
 
 
 @requires("see_candidates")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 from django.db import transaction
@@ -54,14 +54,9 @@ def unscored(checkpoint: Checkpoint) -> QuerySet[Candidate]:
     return Candidate.objects.perceived().usable().filter(~Exists(judged))
 
 
-def start_scoring(checkpoint: Checkpoint, candidates: Iterable[int] | None = None, *, user: Any = None,
-                  then: list[list[Any]] | None = None) -> Run:  # fmt: skip
-    """Verdicts of this checkpoint on all candidates that lack one (or on those given)."""
-    ids = (
-        list(candidates)
-        if candidates is not None
-        else list(unscored(checkpoint).order_by("pk").values_list("pk", flat=True))
-    )
+def start_scoring(checkpoint: Checkpoint, *, user: Any = None, then: list[list[Any]] | None = None) -> Run:
+    """Verdicts of this checkpoint on all candidates that lack one."""
+    ids = list(unscored(checkpoint).order_by("pk").values_list("pk", flat=True))
     if not ids:
         raise CannotScore("Every candidate has this checkpoint's verdict already.")
     parts = [

@@ -8,7 +8,7 @@ import pytest
 
 from adproof.adworld import rules, words
 from adproof.adworld.catalogue import load_catalogue
-from adproof.adworld.scenes import Scene, World, as_arrays
+from adproof.adworld.scenes import Scene, World
 from adproof.labels import LABELS, Label, parse_label
 
 PER_LABEL = 130
@@ -97,16 +97,14 @@ def test_the_products_own_pixels_are_never_altered(kind: str) -> None:
 
 
 def test_pictures_have_the_promised_shapes_and_ranges(scenes: dict[Label, list[Scene]]) -> None:
-    stacked = as_arrays(every(scenes))
-    n = 5 * PER_LABEL
-    assert stacked["image"].shape == (n, 128, 128, 3)
-    assert stacked["image"].dtype == np.uint8
-    assert stacked["product_rgba"].shape == (n, 128, 128, 4)
-    assert stacked["label"].tolist() == np.repeat(np.arange(5), PER_LABEL).tolist()
-    for name in ("depth", "saliency"):
-        assert stacked[name].dtype == np.float32
-        assert 0 <= stacked[name].min() < stacked[name].max() <= 1
-    assert len(stacked["prompt"]) == len(stacked["caption"]) == len(stacked["attributes"]) == n
+    for label, drawn in scenes.items():
+        for scene in drawn:
+            assert scene.label is label
+            assert (scene.image.shape, scene.image.dtype) == ((128, 128, 3), np.uint8)
+            assert (scene.product_rgba.shape, scene.product_rgba.dtype) == ((128, 128, 4), np.uint8)
+            for plane in (scene.depth, scene.saliency):
+                assert (plane.shape, plane.dtype) == ((128, 128), np.float32)
+                assert 0 <= plane.min() < plane.max() <= 1
 
 
 def test_the_product_stays_near_the_middle(scenes: dict[Label, list[Scene]]) -> None:

@@ -48,21 +48,6 @@ def test_other_users_may_read_a_stored_file(store: BlobStore) -> None:
     assert store.path(store.put(b"teapot")).stat().st_mode & 0o777 == 0o644
 
 
-def test_putting_a_file_copies_it_and_leaves_the_source(store: BlobStore, tmp_path: Path) -> None:
-    source = tmp_path / "big"
-    source.write_bytes(os.urandom(3_000_000))
-    sha = store.put_file(source)
-    assert store.get(sha) == source.read_bytes()
-    assert store.put_file(source) == sha
-    assert len(files(store)) == 1
-
-
-def test_putting_a_missing_file_leaves_nothing(store: BlobStore, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        store.put_file(tmp_path / "missing")
-    assert files(store) == []
-
-
 def test_many_writers_of_the_same_bytes_end_with_one_whole_file(store: BlobStore) -> None:
     data = os.urandom(500_000)
     with ThreadPoolExecutor(8) as pool:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,9 @@ from adproof.shards.verify import verify
 from adproof.shards.writer import write_version
 from bench._export_rows import fill
 from datasets_app.exporting import start_write
-from datasets_app.models import DatasetVersion, VersionFiles
+from datasets_app.models import SPLITS, DatasetVersion, VersionFiles
 from datasets_app.places import BadPlace
-from datasets_app.rows import sample_rows
+from datasets_app.rows import split_rows
 from datasets_app.writing import info, sizes
 from generation.blobs import blobs
 from runs.models import Run
@@ -65,7 +66,8 @@ class TestManyWorkers:
         assert version.state == "written" and version.uri == run.result["uri"]
         # Workers take tables from the database, a notebook's rows come one by one: the same bytes.
         again = tmp_path / "again"
-        write_version(sample_rows(version), again, info(version), sizes(version), shard_bytes=10**6)
+        rows = chain.from_iterable(split_rows(version, split) for split in SPLITS)
+        write_version(rows, again, info(version), sizes(version), shard_bytes=10**6)
         assert contents(again) == contents(version.uri)
 
     def test_kill_9_in_the_middle_of_a_shard_loses_no_whole_shard_and_leaves_no_half_one(self, small_shards):

@@ -5,7 +5,6 @@ import pytest
 
 from adproof.rfnet.calibration import fit_temperature, softmax
 from adproof.rfnet.metrics import (
-    availability_at_k,
     average_precision,
     confusion,
     evaluate,
@@ -78,11 +77,6 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
     labels = np.array([0] * 6 + [1] * 4)
     assert expected_calibration_error(probabilities, labels) == pytest.approx(0.2)
     assert expected_calibration_error(probabilities, np.array([0] * 8 + [1] * 2)) == pytest.approx(0.0)
-
-
-def test_availability_at_k_counts_products_with_an_available_image_so_far():
-    available = np.array([[False, True, False], [False, False, False], [True, False, False], [False, False, True]])
-    assert availability_at_k(available).tolist() == [0.25, 0.5, 0.75]
 
 
 def test_temperature_undoes_overconfidence():

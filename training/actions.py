@@ -34,7 +34,7 @@ class NothingToPick(ValueError):
     """Every candidate was given to people already."""
 
 
-def start_training(training: Training, *, user: Any = None, then: list[list[Any]] | None = None) -> Run:
+def start_training(training: Training, *, user: Any = None) -> Run:
     """Check what goes in, save the training and start its run. Raises CannotTrain."""
     check_training(training)
     with transaction.atomic():
@@ -45,7 +45,7 @@ def start_training(training: Training, *, user: Any = None, then: list[list[Any]
             if training.kind == "rfnet"
             else f"Tune {training.generator} on the feedback of {training.feedback}"
         )
-        run = start_run(f"train_{training.kind}", {"training": training.pk, "then": then or []}, title=title, user=user)
+        run = start_run(f"train_{training.kind}", {"training": training.pk}, title=title, user=user)
         training.run = run
         training.save(update_fields=["run"])
     return run

@@ -198,10 +198,9 @@ class Loop:
     def _recurrent(self, tuned: Generator) -> None:
         for name, generator in (("before", self.base), ("after", tuned)):
             run = self._wait(self._draw_compared(generator, attempts=self.size.attempts))
-            draws = run.result["draws"]
             self.report.figures[f"recurrent_{name}"] = {
-                "available_at": [run.result[f"available_by_{k}"] / draws for k in range(1, self.size.attempts + 1)],
-                "mean_attempts": run.result["images"] / draws,
+                "available_at": [run.result[f"availability_at_{k}"] for k in range(1, self.size.attempts + 1)],
+                "mean_attempts": run.result["mean_attempts"],
             }
 
     def _compared(self, generator: Generator) -> list[Candidate]:

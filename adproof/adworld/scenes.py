@@ -375,19 +375,3 @@ def _product_depth(canvas: Canvas, draft: Draft, layout: Layout) -> float:
     if layout.podium is not None:
         return canvas.depth_at(layout.podium.bottom - layout.podium.half_depth)
     return canvas.depth_at(layout.ground - 0.5 * draft.stand.foot)
-
-
-def as_arrays(scenes: Sequence[Scene]) -> dict[str, Any]:
-    """Stacked: image (n,S,S,3) and product_rgba (n,S,S,4) uint8, depth and saliency (n,S,S) float32, label
-    (n,) int64; prompt, caption, sku and attributes as lists."""
-    return {
-        "image": np.stack([s.image for s in scenes]),
-        "product_rgba": np.stack([s.product_rgba for s in scenes]),
-        "depth": np.stack([s.depth for s in scenes]),
-        "saliency": np.stack([s.saliency for s in scenes]),
-        "label": np.array([int(s.label) for s in scenes], np.int64),
-        "prompt": [s.prompt for s in scenes],
-        "caption": [s.caption for s in scenes],
-        "sku": [s.sku for s in scenes],
-        "attributes": [s.attributes for s in scenes],
-    }

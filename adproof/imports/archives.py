@@ -24,7 +24,6 @@ MAX_UNPACKED_BYTES = 2 * 2**40
 MAX_LISTING_BYTES = 256 * 2**20  # of a ZIP's list of files, which is read at once
 MAX_PACKED = 200  # times: pictures are packed already, so this is no picture
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-TABLES = (".csv", ".tsv", ".txt", ".jsonl", ".parquet")
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, struct.error, NotImplementedError,
            RuntimeError, OverflowError, UnicodeDecodeError)  # fmt: skip
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from adproof.imports.problems import BadImport
-from adproof.labels import LABELS, N_LABELS, Label, parse_label
+from adproof.labels import LABELS, Label, parse_label
 
 # The SOURCE picture is at fault: the product is flagged, and its candidates get no label.
 UNSUITABLE = "unsuitable"
@@ -71,9 +71,6 @@ def unknown(raw: object) -> ValueError:
     if str(raw).strip().isdigit():
         return ValueError(f"label {str(raw)[:40]!r} is a number: say which label it means, such as {raw}=available.")
     return ValueError(f"label {str(raw)[:40]!r} is none of {', '.join(LABELS)}, {UNSUITABLE}.")
-
-
-OUR_NUMBERS: dict[str, Meaning] = {str(number): Label(number) for number in range(N_LABELS)}
 
 
 def parse_map(text: str) -> dict[str, Meaning]:

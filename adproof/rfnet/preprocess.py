@@ -12,11 +12,9 @@ if none fits, with its longest side `product_scale` of the square.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -202,11 +200,6 @@ def unpack(planes: Tensor) -> dict[str, Tensor]:
     """
     x = planes.float() / 255
     return {"product": x[:, :4], "generated": x[:, 4:7], "depth": x[:, 7:8], "saliency": x[:, 8:9]}
-
-
-def as_batch(samples: Sequence[RFNetSample], config: RFNetConfig) -> Tensor:
-    """(B, 9, S, S) uint8 of the samples' pictures."""
-    return torch.from_numpy(np.stack([pack(s, config) for s in samples]))
 
 
 def decode_rgba(data: bytes) -> NDArray[np.uint8]:

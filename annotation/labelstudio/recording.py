@@ -68,9 +68,9 @@ class Way:
     only_looks: bool = False  # everything is done and taken back again: the report says what would happen
 
 
-def record(project: Project, rows: Iterable[Any], way: Way, report: Report | None = None) -> Report:
+def record(project: Project, rows: Iterable[Any], way: Way) -> Report:
     """Bring the answers of these tasks (of a JSON export) here. What can't be taken is listed, never fatal."""
-    report = report or Report()
+    report = Report()
     for batch in _in_batches(_answers(rows, way, report), AT_ONCE):
         _record_batch(project, batch, way, report)
     return report

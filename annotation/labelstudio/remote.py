@@ -145,10 +145,7 @@ def _there(client: Any, remote: int) -> set[str]:
     return {key for key in keys if isinstance(key, str)}
 
 
-def pull(
-    client: Any, project: Project, way: Way, remote: int | None = None,
-    progress: Callable[[int], None] = lambda done: None,
-) -> Report:  # fmt: skip
+def pull(client: Any, project: Project, way: Way, remote: int | None = None) -> Report:
     """Bring the answers of a Label Studio project here. What was brought before changes nothing."""
     with _sentences(way.address):
         remote = remote if remote is not None else _made_before(client, project)
@@ -158,7 +155,7 @@ def pull(
             )
         client.projects.get(remote)
         way.people.known.update({row.id: row.email or "" for row in client.users.list()})
-        return record(project, _rows(client, remote, progress), way)
+        return record(project, _rows(client, remote), way)
 
 
 def people(client: Any, address: str) -> list[tuple[int, str]]:
@@ -167,9 +164,7 @@ def people(client: Any, address: str) -> list[tuple[int, str]]:
         return sorted((row.id, row.email or "") for row in client.users.list())
 
 
-def _rows(client: Any, remote: int, progress: Callable[[int], None]) -> Iterator[Any]:
+def _rows(client: Any, remote: int) -> Iterator[Any]:
     rows = client.tasks.list(project=remote, page_size=_PAGE, fields="all", only_annotated=True)
-    for done, row in enumerate(rows, 1):
+    for row in rows:
         yield {"meta": row.meta, "data": row.data, "annotations": row.annotations or []}
-        if done % _PAGE == 0:
-            progress(done)
