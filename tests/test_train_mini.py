@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from adproof.adworld.catalogue import products  # noqa: E402
 from adproof.adworld.drawn import SIMPLE_MIX, DrawnScenes, Recipe, Truth, planes_of, truth_of, world_of  # noqa: E402
 from adproof.adworld.words import VOCABULARY  # noqa: E402
-from adproof.diffusion import mini_nets, train_further, train_mini  # noqa: E402
+from adproof.diffusion import mini_nets, stages, train_further, train_mini  # noqa: E402
 from adproof.diffusion.generator import DrawRequest, Generator  # noqa: E402
 from adproof.labels import Label  # noqa: E402
 from tests.product_pictures import mug  # noqa: E402
@@ -35,11 +35,11 @@ def test_training_sees_the_labels_in_their_natural_mixture():
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero():
-    clock = train_mini.Clock(minutes=1000)
+    clock = stages.Clock(minutes=1000)
     assert clock.factor(0) == pytest.approx(0.01)
     assert clock.factor(5000) == 1
-    assert train_mini.Clock(1, spent_s=51).factor(5000) == pytest.approx(0.5, abs=0.01)
-    assert train_mini.Clock(1, spent_s=70).factor(5000) == 0
+    assert stages.Clock(1, spent_s=51).factor(5000) == pytest.approx(0.5, abs=0.01)
+    assert stages.Clock(1, spent_s=70).factor(5000) == 0
 
 
 @pytest.mark.slow

@@ -111,62 +111,60 @@ def _side_edge(rng: np.random.Generator, layout: Layout, stand: Stand, unit: flo
     return layout
 
 
-UNSUPPORTED = ("float", "hover", "front_edge", "side_edge", "podium_edge")
-
-
 def unsupported(rng: np.random.Generator, stand: Stand, kind: str, cause: str, size: int) -> Layout | None:
     """A layout that contradicts gravity or perspective in one of the UNSUPPORTED ways; None if there is no
     room."""
+    found = _WAYS[cause](rng, stand, kind, size)
+    return found and replace(found, cause=cause)
+
+
+def _float(rng: np.random.Generator, stand: Stand, kind: str, size: int) -> Layout | None:
     unit = size / 64
-    height = stand.y1 - stand.y0
-    if cause == "float":
-        gap = rng.uniform(3.5, 12)
-        if stand.y1 + gap * unit > size - 5 * unit:
-            return None
-        kind = "floor" if kind == "podium" else kind
-        front = min(size - 1.0, stand.y1 + (gap + rng.uniform(5, 8)) * unit) if kind == "shelf" else None
-        return Layout(
-            kind,
-            stand.y1 + gap * unit,
-            front,
-            ground=stand.y1 + (gap + 2) * unit + stand.foot,
-            cause=cause,
-            near_miss=gap < 5.5,
-        )
-    if cause == "hover":
-        gap = rng.uniform(5, 11)
-        if stand.y1 + gap * unit > size - 2 * unit:
-            return None
-        carried = supported(rng, stand, "floor" if kind in ("shelf", "podium") else kind, size)
-        if carried is None:
-            return None
-        return replace(
-            carried,
-            front=None,
-            left=None,
-            right=None,
-            ground=stand.y1 + gap * unit,
-            cause=cause,
-            near_miss=gap < 6.5,
-        )
-    if cause == "front_edge":
-        deepest = min(0.45 * height, 12 * unit)
-        if deepest < 4 * unit:
-            return None
-        over = rng.uniform(4 * unit, deepest)
-        front = stand.y1 - over
-        horizon = front - rng.uniform(6, 14) * unit
-        kind = kind if kind in ("table", "shelf") else "table"
-        return Layout(kind, horizon, front, ground=stand.y1, cause=cause, near_miss=over < 5.5 * unit)
-    if cause == "side_edge":
-        carried = supported(rng, stand, "table", size)
-        if carried is None:
-            return None
-        share = rng.uniform(0.32, 0.68)
-        at = stand.base_x0 + share * (stand.base_x1 - stand.base_x0)
-        on_left = rng.random() < 0.5
-        left, right = (at, None) if on_left else (None, at)
-        return replace(carried, left=left, right=right, cause=cause, near_miss=abs(share - 0.5) > 0.13)
+    gap = rng.uniform(3.5, 12)
+    if stand.y1 + gap * unit > size - 5 * unit:
+        return None
+    kind = "floor" if kind == "podium" else kind
+    front = min(size - 1.0, stand.y1 + (gap + rng.uniform(5, 8)) * unit) if kind == "shelf" else None
+    ground = stand.y1 + (gap + 2) * unit + stand.foot
+    return Layout(kind, stand.y1 + gap * unit, front, ground=ground, near_miss=gap < 5.5)
+
+
+def _hover(rng: np.random.Generator, stand: Stand, kind: str, size: int) -> Layout | None:
+    unit = size / 64
+    gap = rng.uniform(5, 11)
+    if stand.y1 + gap * unit > size - 2 * unit:
+        return None
+    carried = supported(rng, stand, "floor" if kind in ("shelf", "podium") else kind, size)
+    if carried is None:
+        return None
+    ground = stand.y1 + gap * unit
+    return replace(carried, front=None, left=None, right=None, ground=ground, near_miss=gap < 6.5)
+
+
+def _front_edge(rng: np.random.Generator, stand: Stand, kind: str, size: int) -> Layout | None:
+    unit = size / 64
+    deepest = min(0.45 * (stand.y1 - stand.y0), 12 * unit)
+    if deepest < 4 * unit:
+        return None
+    over = rng.uniform(4 * unit, deepest)
+    front = stand.y1 - over
+    horizon = front - rng.uniform(6, 14) * unit
+    kind = kind if kind in ("table", "shelf") else "table"
+    return Layout(kind, horizon, front, ground=stand.y1, near_miss=over < 5.5 * unit)
+
+
+def _side_edge_under(rng: np.random.Generator, stand: Stand, kind: str, size: int) -> Layout | None:
+    carried = supported(rng, stand, "table", size)
+    if carried is None:
+        return None
+    share = rng.uniform(0.32, 0.68)
+    at = stand.base_x0 + share * (stand.base_x1 - stand.base_x0)
+    left, right = (at, None) if rng.random() < 0.5 else (None, at)
+    return replace(carried, left=left, right=right, near_miss=abs(share - 0.5) > 0.13)
+
+
+def _podium_edge(rng: np.random.Generator, stand: Stand, kind: str, size: int) -> Layout | None:
+    unit = size / 64
     carried = supported(rng, stand, "podium", size)
     if carried is None or carried.podium is None:
         return None
@@ -177,7 +175,13 @@ def unsupported(rng: np.random.Generator, stand: Stand, kind: str, cause: str, s
     if podium.bottom > size - unit:
         return None
     horizon = podium.bottom - 0.6 * podium.radius
-    return replace(carried, podium=podium, horizon=horizon, ground=podium.bottom, cause=cause, near_miss=False)
+    return replace(carried, podium=podium, horizon=horizon, ground=podium.bottom, near_miss=False)
+
+
+_WAYS = {
+    "float": _float, "hover": _hover, "front_edge": _front_edge, "side_edge": _side_edge_under, "podium_edge": _podium_edge,
+}  # fmt: skip
+UNSUPPORTED = tuple(_WAYS)
 
 
 def _pedestal(rng: np.random.Generator, podium: Podium, stand: Stand, unit: float) -> Podium:

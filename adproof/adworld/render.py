@@ -32,6 +32,8 @@ np.infty = np.inf  # type: ignore[attr-defined]  # pyrender 0.1.45 was written f
 import pyrender  # noqa: E402
 import trimesh  # noqa: E402
 
+from adproof.adworld.books import book_stack  # noqa: E402
+
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
 
@@ -279,33 +281,6 @@ def render(scene: trimesh.Scene, yaw: float, longest: int, paint: dict[str, str]
         contact=contact,
         plan=_ellipse(to_pixels(on_ground)),
     )
-
-
-def book_stack() -> trimesh.Scene:
-    """Three hardbacks lying on each other, in cm: the furniture archive has no book of its own."""
-    scene = trimesh.Scene()
-    bottom = 0.0
-    for width, depth, thick, spin, cover in [
-        (24.0, 17.0, 3.6, 0.0, "#8c2f39"),
-        (22.5, 15.5, 2.8, 7.0, "#2f5d8c"),
-        (20.0, 13.5, 2.4, -5.0, "#d8a531"),
-    ]:
-        parts = [
-            (width, 0.3, depth, 0.0, 0.0, cover),
-            (width, 0.3, depth, 0.0, thick - 0.3, cover),
-            (0.4, thick, depth, -width / 2 + 0.2, 0.0, cover),
-            (width - 1.0, thick - 0.6, depth - 0.8, 0.0, 0.3, "#efe8d6"),
-        ]
-        for part_width, height, part_depth, x, above, colour in parts:
-            part = trimesh.creation.box([part_width, height, part_depth])
-            part.apply_translation([x, bottom + above + height / 2, 0])
-            part.apply_transform(trimesh.transformations.rotation_matrix(np.radians(spin), [0, 1, 0]))
-            diffuse = np.array([*ImageColor.getrgb(colour), 255], np.uint8)
-            material = trimesh.visual.material.SimpleMaterial(diffuse=diffuse, name=colour)
-            part.visual = trimesh.visual.TextureVisuals(material=material)
-            scene.add_geometry(part)
-        bottom += thick
-    return scene
 
 
 def _entry(chosen: dict[str, Any], picture: Picture, yaw: int, creator: str) -> dict[str, Any]:

@@ -220,64 +220,95 @@ def extension(
     reach: px by which it goes beyond the product's box. It begins inside of the contour, so that it is fused
     to it.
     """
-    unit = size / 64
-    height, width = stand.y1 - stand.y0, stand.x1 - stand.x0
-    mask = np.zeros((size, size), np.uint8)
-    b0, b1 = stand.base_x0, stand.base_x1
-    inside = max(2.0, height / 8)
     if kind == "longer":
         return _stretched(sprite, at, reach, size)
+    mask = np.zeros((size, size), np.uint8)
     if kind == "base":
-        flare = rng.uniform(-0.1, 0.25) * (b1 - b0)
-        drop = stand.foot * 0.35
-        corners = [
-            (b0, stand.y1 - inside),
-            (b1, stand.y1 - inside),
-            (b1 + flare, stand.y1 + reach - drop),
-            ((b0 + b1) / 2, stand.y1 + reach),
-            (b0 - flare, stand.y1 + reach - drop),
-        ]
-        _fill(mask, corners)
+        _base(rng, mask, stand, reach)
     elif kind == "legs":
-        thick = rng.uniform(1.6, 2.8) * max(unit, reach / 8)
-        for k, x in enumerate(np.linspace(b0 + thick, b1 - thick, int(rng.integers(2, 5)))):
-            lift = (k % 2) * 0.2 * reach
-            _fill(
-                mask,
-                [
-                    (x - thick / 2, stand.y1 - 1.5 * inside),
-                    (x + thick / 2, stand.y1 - 1.5 * inside),
-                    (x + thick / 2, stand.y1 + reach - lift),
-                    (x - thick / 2, stand.y1 + reach - lift),
-                ],
-            )
+        _legs(rng, mask, stand, reach)
     elif kind == "handle":
-        side, middle = rng.choice([-1, 1]), stand.y0 + height * rng.uniform(0.35, 0.6)
-        row = sprite.solid[int(np.clip(middle - at[1], 0, sprite.alpha.shape[0] - 1))]
-        xs = np.flatnonzero(row) + at[0] if row.any() else np.array([stand.x0, stand.x1])
-        edge = float(xs.min() if side < 0 else xs.max())
-        axes = (reach * 0.9, reach * rng.uniform(0.8, 1.3))
-        cv2.ellipse(
-            mask, _point((edge, middle)), _point(axes), 0, 0, 360, 255, max(2, round(2.2 * unit)), cv2.LINE_AA
-        )
+        _handle(rng, mask, sprite, at, stand, reach)
     else:
-        t0, t1 = _top_span(sprite, at)
-        grow = rng.uniform(-0.25, 0.1) * (t1 - t0)
-        if t1 - t0 < 5 * unit:
-            grow = 1.5 * unit
-        y = stand.y0 + 2 * unit
-        _fill(
-            mask,
-            [
-                (t0 - grow, y),
-                (t1 + grow, y),
-                (t1 + grow, stand.y0 - reach * 0.7),
-                ((t0 + t1) / 2 + 0.25 * (t1 - t0), stand.y0 - reach),
-                ((t0 + t1) / 2 - 0.25 * (t1 - t0), stand.y0 - reach),
-                (t0 - grow, stand.y0 - reach * 0.7),
-            ],
-        )
+        _top(rng, mask, sprite, at, stand, reach)
     colour = _own_colour(rng, sprite, "top" if kind == "top" else "side" if kind == "handle" else "bottom")
+    return _shaded(rng, colour, stand, size), mask.astype(np.float32) / np.float32(255)
+
+
+def _inside(stand: Stand) -> float:
+    """px by which an added part begins inside of the contour."""
+    return max(2.0, (stand.y1 - stand.y0) / 8)
+
+
+def _base(rng: np.random.Generator, mask: NDArray[np.uint8], stand: Stand, reach: float) -> None:
+    b0, b1 = stand.base_x0, stand.base_x1
+    flare = rng.uniform(-0.1, 0.25) * (b1 - b0)
+    drop = stand.foot * 0.35
+    corners = [
+        (b0, stand.y1 - _inside(stand)),
+        (b1, stand.y1 - _inside(stand)),
+        (b1 + flare, stand.y1 + reach - drop),
+        ((b0 + b1) / 2, stand.y1 + reach),
+        (b0 - flare, stand.y1 + reach - drop),
+    ]
+    _fill(mask, corners)
+
+
+def _legs(rng: np.random.Generator, mask: NDArray[np.uint8], stand: Stand, reach: float) -> None:
+    thick = rng.uniform(1.6, 2.8) * max(len(mask) / 64, reach / 8)
+    xs = np.linspace(stand.base_x0 + thick, stand.base_x1 - thick, int(rng.integers(2, 5)))
+    above = stand.y1 - 1.5 * _inside(stand)
+    for k, x in enumerate(xs):
+        foot = stand.y1 + reach - (k % 2) * 0.2 * reach
+        left, right = x - thick / 2, x + thick / 2
+        _fill(mask, [(left, above), (right, above), (right, foot), (left, foot)])
+
+
+def _handle(
+    rng: np.random.Generator,
+    mask: NDArray[np.uint8],
+    sprite: Sprite,
+    at: tuple[int, int],
+    stand: Stand,
+    reach: float,
+) -> None:
+    side, middle = rng.choice([-1, 1]), stand.y0 + (stand.y1 - stand.y0) * rng.uniform(0.35, 0.6)
+    row = sprite.solid[int(np.clip(middle - at[1], 0, sprite.alpha.shape[0] - 1))]
+    xs = np.flatnonzero(row) + at[0] if row.any() else np.array([stand.x0, stand.x1])
+    edge = float(xs.min() if side < 0 else xs.max())
+    axes = (reach * 0.9, reach * rng.uniform(0.8, 1.3))
+    thick = max(2, round(2.2 * len(mask) / 64))
+    cv2.ellipse(mask, _point((edge, middle)), _point(axes), 0, 0, 360, 255, thick, cv2.LINE_AA)
+
+
+def _top(
+    rng: np.random.Generator,
+    mask: NDArray[np.uint8],
+    sprite: Sprite,
+    at: tuple[int, int],
+    stand: Stand,
+    reach: float,
+) -> None:
+    unit = len(mask) / 64
+    t0, t1 = _top_span(sprite, at)
+    grow = rng.uniform(-0.25, 0.1) * (t1 - t0)
+    if t1 - t0 < 5 * unit:
+        grow = 1.5 * unit
+    y = stand.y0 + 2 * unit
+    corners = [
+        (t0 - grow, y),
+        (t1 + grow, y),
+        (t1 + grow, stand.y0 - reach * 0.7),
+        ((t0 + t1) / 2 + 0.25 * (t1 - t0), stand.y0 - reach),
+        ((t0 + t1) / 2 - 0.25 * (t1 - t0), stand.y0 - reach),
+        (t0 - grow, stand.y0 - reach * 0.7),
+    ]
+    _fill(mask, corners)
+
+
+def _shaded(rng: np.random.Generator, colour: Array, stand: Stand, size: int) -> Array:
+    """(S,S,3): the colour, lit from one side across the product, with a little grain."""
+    width = stand.x1 - stand.x0
     across = np.linspace(rng.uniform(1.0, 1.2), rng.uniform(0.7, 0.9), size, dtype=np.float32)
     if rng.random() < 0.5:
         across = across[::-1]
@@ -286,7 +317,7 @@ def extension(
     )
     grain = 1 + 0.03 * rng.standard_normal((size, size)).astype(np.float32)
     shaded = colour * (centred[None] * grain)[..., None]
-    return np.clip(shaded, 0, 1).astype(np.float32), mask.astype(np.float32) / np.float32(255)
+    return np.clip(shaded, 0, 1).astype(np.float32)
 
 
 def _fill(mask: NDArray[np.uint8], corners: list[tuple[float, float]]) -> None:

@@ -214,66 +214,64 @@ def _blobs(
 def backdrop(rng: np.random.Generator, size: int, name: str, blur: float) -> Array:
     """(S, S, 3) float32 in [0, 1]: an out-of-focus sky, garden, room or city. blur: sigma as a share
     of the side."""
-    rows = np.linspace(0, 1, size, dtype=np.float32)[:, None, None]
     if name == "sky":
-        picture = (
-            np.array([0.42, 0.64, 0.90], np.float32) * (1 - rows)
-            + np.array([0.86, 0.92, 0.97], np.float32) * rows
-        )
-        picture = np.repeat(picture, size, axis=1)
-        clouds = np.clip(
-            noise(rng, (size, size), (size / 7, size / 4)) * 0.5 + rng.uniform(-0.25, 0.2), 0, 0.7
-        )
-        return np.asarray(picture + (0.97 - picture) * clouds[..., None], np.float32)
+        return _sky(rng, size)
     picture = np.empty((size, size, 3), np.float32)
-    if name == "garden":
-        picture[:] = (
-            np.array([0.74, 0.84, 0.78], np.float32) * (1 - 0.5 * rows)
-            + np.array([0.2, 0.3, 0.1]) * 0.5 * rows
-        )
-        greens = [
-            np.array(c)
-            for c in ((0.28, 0.44, 0.18), (0.42, 0.58, 0.26), (0.60, 0.72, 0.40), (0.22, 0.34, 0.16))
-        ]
-        _blobs(rng, picture, 34, (0.04, 0.12), greens, (0.15, 1.0))
-        _blobs(
-            rng,
-            picture,
-            5,
-            (0.02, 0.04),
-            [np.array((0.95, 0.92, 0.7)), np.array((0.9, 0.6, 0.6))],
-            (0.1, 0.8),
-        )
-    elif name == "city":
-        picture[:] = (
-            np.array([0.16, 0.18, 0.30], np.float32) * (1 - rows) + np.array([0.42, 0.30, 0.32]) * rows
-        )
-        for _ in range(7):
-            x, w, top = rng.uniform(-0.1, 1), rng.uniform(0.08, 0.2), rng.uniform(0.1, 0.5)
-            tone = tuple((np.array([0.2, 0.21, 0.3]) * rng.uniform(0.6, 1.3)).tolist())
-            cv2.rectangle(picture, (int(x * size), int(top * size)), (int((x + w) * size), size), tone, -1)
-        lights = [np.array(c) for c in ((0.98, 0.8, 0.5), (0.95, 0.6, 0.4), (0.6, 0.75, 0.95))]
-        _blobs(rng, picture, 16, (0.015, 0.035), lights, (0.2, 0.95))
-    else:
-        warm = rng.uniform([0.6, 0.55, 0.48], [0.9, 0.85, 0.8])
-        picture[:] = warm
-        for _ in range(8):
-            x, y, w, h = (
-                rng.uniform(-0.1, 0.9),
-                rng.uniform(0, 0.8),
-                rng.uniform(0.1, 0.35),
-                rng.uniform(0.1, 0.5),
-            )
-            colour = np.clip(warm * rng.uniform(0.45, 1.15) + rng.normal(0, 0.05, 3), 0, 1)
-            cv2.rectangle(
-                picture,
-                (int(x * size), int(y * size)),
-                (int((x + w) * size), int((y + h) * size)),
-                tuple(colour.tolist()),
-                -1,
-            )
-        _blobs(rng, picture, 2, (0.03, 0.06), [np.array((1.0, 0.95, 0.8))], (0.05, 0.4))
+    {"garden": _garden, "city": _city, "room": _room}[name](rng, picture)
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), blur * size), np.float32)
+
+
+def _downwards(size: int) -> Array:
+    """(S, 1, 1): 0 at the top, 1 at the bottom."""
+    return np.linspace(0, 1, size, dtype=np.float32)[:, None, None]
+
+
+def _sky(rng: np.random.Generator, size: int) -> Array:
+    rows = _downwards(size)
+    picture = (
+        np.array([0.42, 0.64, 0.90], np.float32) * (1 - rows)
+        + np.array([0.86, 0.92, 0.97], np.float32) * rows
+    )
+    picture = np.repeat(picture, size, axis=1)
+    clouds = np.clip(noise(rng, (size, size), (size / 7, size / 4)) * 0.5 + rng.uniform(-0.25, 0.2), 0, 0.7)
+    return np.asarray(picture + (0.97 - picture) * clouds[..., None], np.float32)
+
+
+def _garden(rng: np.random.Generator, picture: Array) -> None:
+    rows = _downwards(len(picture))
+    picture[:] = (
+        np.array([0.74, 0.84, 0.78], np.float32) * (1 - 0.5 * rows) + np.array([0.2, 0.3, 0.1]) * 0.5 * rows
+    )
+    greens = [
+        np.array(c) for c in ((0.28, 0.44, 0.18), (0.42, 0.58, 0.26), (0.60, 0.72, 0.40), (0.22, 0.34, 0.16))
+    ]
+    _blobs(rng, picture, 34, (0.04, 0.12), greens, (0.15, 1.0))
+    flowers = [np.array((0.95, 0.92, 0.7)), np.array((0.9, 0.6, 0.6))]
+    _blobs(rng, picture, 5, (0.02, 0.04), flowers, (0.1, 0.8))
+
+
+def _city(rng: np.random.Generator, picture: Array) -> None:
+    size, rows = len(picture), _downwards(len(picture))
+    picture[:] = np.array([0.16, 0.18, 0.30], np.float32) * (1 - rows) + np.array([0.42, 0.30, 0.32]) * rows
+    for _ in range(7):
+        x, w, top = rng.uniform(-0.1, 1), rng.uniform(0.08, 0.2), rng.uniform(0.1, 0.5)
+        tone = tuple((np.array([0.2, 0.21, 0.3]) * rng.uniform(0.6, 1.3)).tolist())
+        cv2.rectangle(picture, (int(x * size), int(top * size)), (int((x + w) * size), size), tone, -1)
+    lights = [np.array(c) for c in ((0.98, 0.8, 0.5), (0.95, 0.6, 0.4), (0.6, 0.75, 0.95))]
+    _blobs(rng, picture, 16, (0.015, 0.035), lights, (0.2, 0.95))
+
+
+def _room(rng: np.random.Generator, picture: Array) -> None:
+    size = len(picture)
+    warm = rng.uniform([0.6, 0.55, 0.48], [0.9, 0.85, 0.8])
+    picture[:] = warm
+    for _ in range(8):
+        x, y = rng.uniform(-0.1, 0.9), rng.uniform(0, 0.8)
+        w, h = rng.uniform(0.1, 0.35), rng.uniform(0.1, 0.5)
+        colour = np.clip(warm * rng.uniform(0.45, 1.15) + rng.normal(0, 0.05, 3), 0, 1)
+        low, high = (int(x * size), int(y * size)), (int((x + w) * size), int((y + h) * size))
+        cv2.rectangle(picture, low, high, tuple(colour.tolist()), -1)
+    _blobs(rng, picture, 2, (0.03, 0.06), [np.array((1.0, 0.95, 0.8))], (0.05, 0.4))
 
 
 def pattern(rng: np.random.Generator, size: int, colours: Sequence[Array], strength: float) -> Array:

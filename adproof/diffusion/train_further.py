@@ -38,12 +38,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from adproof.adworld.drawn import DrawnScenes, Truth
 from adproof.adworld.words import VOCABULARY
 from adproof.diffusion import mini_nets
+from adproof.diffusion.stages import LOG_EVERY_S, SAVE_EVERY_S, Average
 from adproof.diffusion.train_mini import (
-    LOG_EVERY_S,
     PRODUCT_WEIGHT,
     PROMPT_DROPOUT,
-    SAVE_EVERY_S,
-    Average,
     Denoiser,
     averaged,
     controls_of,

@@ -6,7 +6,7 @@ most likely means them (it does not say).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -78,17 +78,6 @@ def negative_log_likelihood(probabilities: Probabilities, labels: NDArray[np.int
         return float("nan")
     picked = np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)
     return float(-np.log(picked).mean())
-
-
-def availability_at_k(available: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Share of products with an available image among the first 1..K attempts.
-
-    Args:
-        available: (N, K) bool; attempts after the first available one need not be made (any value).
-    Returns: (K,) float64, rising.
-    """
-    first: NDArray[np.float64] = np.maximum.accumulate(available, axis=1).mean(0)
-    return first
 
 
 @dataclass(frozen=True)
@@ -166,3 +155,63 @@ def evaluate(probabilities: Probabilities, labels: NDArray[np.int64]) -> Evaluat
         mean_available=float(probabilities[:, yes].mean()) if n else float("nan"),
         share_available=_ratio(float((labels == yes).sum()), n),
     )
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What a training reached.
+
+    Attributes:
+        validation, test: after calibration; None without such samples.
+        validation_ece_before, test_ece_before: expected calibration error at temperature 1; nan if no sample.
+        temperature: fitted on validation; 1.0 without it.
+        n_train: labelled samples learnt from.
+        n_parameters: of the network.
+        seconds: spent in steps and evaluations, all resumed parts together.
+        history: one dict per epoch, as given to on_epoch.
+    """
+
+    validation: Evaluation | None
+    test: Evaluation | None
+    validation_ece_before: float
+    test_ece_before: float
+    temperature: float
+    n_train: int
+    n_parameters: int
+    seconds: float
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able, nan as None."""
+
+        def finite(value: float) -> float | None:
+            return value if np.isfinite(value) else None
+
+        return {
+            **asdict(self),
+            "validation": self.validation and self.validation.as_dict(),
+            "test": self.test and self.test.as_dict(),
+            "validation_ece_before": finite(self.validation_ece_before),
+            "test_ece_before": finite(self.test_ece_before),
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Metrics:
+        """What as_dict wrote."""
+
+        def evaluation(figures: dict[str, Any] | None) -> Evaluation | None:
+            return None if figures is None else Evaluation(**{k: _nan(v) for k, v in figures.items()})
+
+        scalars = {k: _nan(v) for k, v in values.items() if k not in ("validation", "test", "history")}
+        return cls(
+            validation=evaluation(values["validation"]),
+            test=evaluation(values["test"]),
+            history=values["history"],
+            **scalars,
+        )
+
+
+def _nan(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_nan(v) for v in value]
+    return float("nan") if value is None else value

@@ -10,7 +10,6 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from adproof.rfnet.calibration import fit_temperature, softmax
 from adproof.rfnet.checkpoint import Checkpoint
 from adproof.rfnet.config import TrainConfig
 from adproof.rfnet.data import Packed, RFNetData
-from adproof.rfnet.metrics import Evaluation, evaluate
+from adproof.rfnet.metrics import Evaluation, Metrics, evaluate
 from adproof.rfnet.network import RFNet
 from adproof.rfnet.preprocess import mirrored, unpack
 from adproof.rfnet.text import CaptionTokenizer, pretrained_tokenizer, train_tokenizer
@@ -44,66 +43,6 @@ class TrainingStopped(Exception):
     def __init__(self, step: int) -> None:
         super().__init__(f"training stopped at step {step}; it resumes from there")
         self.step = step
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """What a training reached.
-
-    Attributes:
-        validation, test: after calibration; None without such samples.
-        validation_ece_before, test_ece_before: expected calibration error at temperature 1; nan if no sample.
-        temperature: fitted on validation; 1.0 without it.
-        n_train: labelled samples learnt from.
-        n_parameters: of the network.
-        seconds: spent in steps and evaluations, all resumed parts together.
-        history: one dict per epoch, as given to on_epoch.
-    """
-
-    validation: Evaluation | None
-    test: Evaluation | None
-    validation_ece_before: float
-    test_ece_before: float
-    temperature: float
-    n_train: int
-    n_parameters: int
-    seconds: float
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able, nan as None."""
-
-        def finite(value: float) -> float | None:
-            return value if np.isfinite(value) else None
-
-        return {
-            **asdict(self),
-            "validation": self.validation and self.validation.as_dict(),
-            "test": self.test and self.test.as_dict(),
-            "validation_ece_before": finite(self.validation_ece_before),
-            "test_ece_before": finite(self.test_ece_before),
-        }
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Metrics:
-        """What as_dict wrote."""
-
-        def evaluation(figures: dict[str, Any] | None) -> Evaluation | None:
-            return None if figures is None else Evaluation(**{k: _nan(v) for k, v in figures.items()})
-
-        scalars = {k: _nan(v) for k, v in values.items() if k not in ("validation", "test", "history")}
-        return cls(
-            validation=evaluation(values["validation"]),
-            test=evaluation(values["test"]),
-            history=values["history"],
-            **scalars,
-        )
-
-
-def _nan(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_nan(v) for v in value]
-    return float("nan") if value is None else value
 
 
 def learning_rate_at(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
