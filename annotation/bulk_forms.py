@@ -7,9 +7,9 @@ from typing import Any
 from django import forms
 
 from annotation.bulk import Wish
-from annotation.label_filter import Choose
 from annotation.models import Project
 from annotation.queue_forms import ForWhom
+from config.form_fields import ById
 
 
 def _many(count: int) -> str:
@@ -19,7 +19,7 @@ def _many(count: int) -> str:
 class BulkForm(forms.Form):
     title = button = text = ""
 
-    project = Choose(
+    project = ById(
         Project.objects.order_by("id"),
         empty_label="Choose",
         error_messages={"required": "Choose a project.", "invalid_choice": "There is no such project."},

@@ -7,13 +7,13 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django import forms
-from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
 from adproof.labels import LABELS, TITLES
 from annotation.models import Annotation, Project, Task, Team
+from config.form_fields import ById, Day
 from generation.figures import categories
 from generation.models import Candidate, Generator, Product, Prompt
 
@@ -57,26 +57,10 @@ class Share(forms.FloatField):
         )  # fmt: skip
 
 
-class Choose(forms.ModelChoiceField):
-    """An id beyond what the database can hold is one that is not there."""
-
-    def to_python(self, value: Any) -> Any:
-        if value and not (str(value).isascii() and str(value).isdigit() and len(str(value)) < 19):
-            raise forms.ValidationError(self.error_messages["invalid_choice"], code="invalid_choice")
-        return super().to_python(value)
-
-
-def _choose(rows: QuerySet[Any], label: str) -> Choose:
-    return Choose(
+def _choose(rows: QuerySet[Any], label: str) -> ById:
+    return ById(
         rows, label=label, required=False, empty_label="Any",
         error_messages={"invalid_choice": "There is none of this id."},
-    )  # fmt: skip
-
-
-def _date(label: str) -> forms.DateField:
-    return forms.DateField(
-        label=label, required=False, widget=forms.DateInput(attrs={"type": "date"}),
-        validators=[MinValueValidator(date(2000, 1, 1)), MaxValueValidator(date(2200, 1, 1))],
     )  # fmt: skip
 
 
@@ -99,8 +83,8 @@ class LabelFilter(forms.Form):
     given = forms.TypedChoiceField(
         label="Answer given", choices=LABEL_CHOICES, coerce=int, empty_value=None, required=False
     )
-    answered_from = _date("Answered from")
-    answered_to = _date("Answered to")
+    answered_from = Day("Answered from")
+    answered_to = Day("Answered to")
     generator = _choose(Generator.objects.order_by("pk"), "Generator")
     prompt = _choose(Prompt.objects.order_by("name"), "Prompt")
     team = _choose(Team.objects.order_by("name"), "Reserved for")

@@ -9,9 +9,10 @@ from django.db.models import QuerySet
 
 from accounts.models import User
 from annotation import queue_changes, teams
-from annotation.label_filter import Choose
 from annotation.models import Project, Team
 from annotation.queue_changes import RULES, Which
+from config.form_fields import ById
+from config.numbers import id_of
 from generation.figures import categories
 from generation.models import Generator, Prompt
 
@@ -33,7 +34,7 @@ class PeopleField(forms.ModelMultipleChoiceField):
         )  # fmt: skip
 
     def clean(self, value: Any) -> Any:
-        if any(not (str(one).isascii() and str(one).isdigit() and len(str(one)) < 19) for one in value or []):
+        if any(id_of(one) is None for one in value or []):
             raise forms.ValidationError(self.error_messages["invalid_choice"], code="invalid_choice")
         return super().clean(value)
 
@@ -41,7 +42,7 @@ class PeopleField(forms.ModelMultipleChoiceField):
 class ForWhom(forms.Form):
     """A team, a few named people, or (neither) everybody."""
 
-    team = Choose(
+    team = ById(
         Team.objects.order_by("name"), label="For the team", required=False, empty_label="No team",
         error_messages={"invalid_choice": "There is no such team."},
     )  # fmt: skip
@@ -74,8 +75,8 @@ class WhichForm(forms.Form):
     """Which of a project's open tasks."""
 
     category = forms.ChoiceField(label="Category", required=False)
-    generator = Choose(Generator.objects.order_by("pk"), required=False, empty_label="Any")
-    prompt = Choose(Prompt.objects.order_by("name"), required=False, empty_label="Any")
+    generator = ById(Generator.objects.order_by("pk"), required=False, empty_label="Any")
+    prompt = ById(Prompt.objects.order_by("name"), required=False, empty_label="Any")
     reserved = forms.ChoiceField(label="Reserved for", required=False)
 
     WHICH = ("category", "generator", "prompt", "reserved")

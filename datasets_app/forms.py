@@ -5,6 +5,7 @@ from django.db.models import Q
 
 from adproof.labels import TITLES
 from annotation.models import SavedFilter
+from config.form_fields import Day
 from datasets_app.choosing import saved_as_query
 from datasets_app.models import SPLITS, DatasetVersion
 from generation.figures import categories, sources
@@ -12,10 +13,6 @@ from generation.models import Generator, Prompt
 
 LABELS = [("", "Any label"), *((int(label), title) for label, title in TITLES.items())]
 FIRST_NAME = "ads"
-
-
-def _date(label: str) -> forms.DateField:
-    return forms.DateField(label=label, required=False, widget=forms.DateInput(attrs={"type": "date"}))
 
 
 class FreezeForm(forms.Form):
@@ -47,10 +44,10 @@ class FreezeForm(forms.Form):
         help_text="The probability of the label, from all answers together.",
     )  # fmt: skip
     reviewed_only = forms.BooleanField(label="Only what a reviewer decided", required=False)
-    created_from = _date("Drawn from")
-    created_to = _date("Drawn to")
-    labelled_from = _date("Labelled from")
-    labelled_to = _date("Labelled to")
+    created_from = Day("Drawn from")
+    created_to = Day("Drawn to")
+    labelled_from = Day("Labelled from")
+    labelled_to = Day("Labelled to")
 
     MORE_PAIRS = (("created_from", "created_to"), ("labelled_from", "labelled_to"))
 

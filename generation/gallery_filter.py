@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 from django import forms
-from django.core.validators import MaxValueValidator, MinValueValidator
 
 from adproof.labels import TITLES
-from config.numbers import id_of
+from config.form_fields import ById, Day
 from generation.figures import categories, sources
 from generation.models import Generator, Product, Prompt
 from runs.models import Run
@@ -27,22 +25,6 @@ STATES = {
 ATTEMPTS = {"1": "First", "again": "Second and later", "2": "Second", "3": "Third"}
 
 
-class ById(forms.ModelChoiceField):
-    """An id beyond what the database can hold is one that is not there."""
-
-    def to_python(self, value: Any) -> Any:
-        if value and id_of(value) is None:
-            raise forms.ValidationError(self.error_messages["invalid_choice"], code="invalid_choice")
-        return super().to_python(value)
-
-
-def _day(label: str) -> forms.DateField:
-    return forms.DateField(
-        label=label, required=False, widget=forms.DateInput(attrs={"type": "date"}),
-        validators=[MinValueValidator(date(2000, 1, 1)), MaxValueValidator(date(2200, 1, 1))],
-    )  # fmt: skip
-
-
 class GalleryFilter(forms.Form):
     """What does not make sense is ignored, so that an old address still shows something."""
 
@@ -58,8 +40,8 @@ class GalleryFilter(forms.Form):
     abandoned = forms.ChoiceField(
         label="Given up early", required=False, choices=[("", "Any"), ("no", "No"), ("yes", "Yes")]
     )
-    drawn_from = _day("Drawn from")
-    drawn_to = _day("Drawn to")
+    drawn_from = Day("Drawn from")
+    drawn_to = Day("Drawn to")
     run = ById(Run.objects.filter(kind="generate"), label="Run", required=False, widget=forms.NumberInput)
     product = ById(Product.objects.all(), required=False, widget=forms.HiddenInput)
 

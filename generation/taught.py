@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from adproof.adworld.words import VOCABULARY, words_of
+from adproof.adworld.words import GLUE, VOCABULARY, words_of
 from generation.models import Generator
 
-# Said by every prompt, and nothing that is drawn.
-_GLUE = {"on", "a", "an", "the", "in", "front", "of", "and", "beside", "it", "nothing", "from", "to", "at", "with"}
+# Said by many prompts, and nothing that is drawn; the world's own words among them say "wall" as well.
+_EMPTY = {*GLUE, "from", "to", "at", "with"} - {"wall"}
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ def untaught(texts: Iterable[str]) -> Untaught | None:
     generator = Generator.objects.filter(is_in_use=True, kind="mini").first()
     if generator is None:
         return None
-    known = {*VOCABULARY, *_GLUE}
+    known = {*VOCABULARY, *_EMPTY}
     said = dict.fromkeys(word for text in texts for word in words_of(text))
     found = [word for word in said if word not in known and word.removesuffix("s") not in known]
-    return Untaught(str(generator), found[:12], [word for word in VOCABULARY if word not in _GLUE]) if found else None
+    return Untaught(str(generator), found[:12], [word for word in VOCABULARY if word not in _EMPTY]) if found else None

@@ -49,7 +49,7 @@ REFERENCE_WORDS: tuple[str, ...] = (
     "teddy",
 )
 
-_GLUE = ("on", "a", "an", "the", "in", "front", "of", "wall", "and", "beside", "it", "nothing")
+GLUE = ("on", "a", "an", "the", "in", "front", "of", "wall", "and", "beside", "it", "nothing")
 
 
 def words_of(text: str) -> list[str]:
@@ -62,7 +62,7 @@ def _unique(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 VOCABULARY: tuple[str, ...] = _unique(
-    [*_GLUE, *KINDS, *MATERIALS, *WALLS, *BACKDROPS, *LIGHTS, *REFERENCE_WORDS]
+    [*GLUE, *KINDS, *MATERIALS, *WALLS, *BACKDROPS, *LIGHTS, *REFERENCE_WORDS]
 )
 
 EDITIONS: dict[str, float] = {"regular": 1.0, "miniature": 0.25, "giant": 4.0}
