@@ -23,7 +23,7 @@ class Command(BaseCommand):
         getting.add_argument("name")
         using = commands.add_parser("use", help="register a set's generator and put it in use")
         using.add_argument("name")
-        training = commands.add_parser("train", help="train the mini set again, on the ad world, on one CPU thread")
+        training = commands.add_parser("train", help="train the mini set again, on the ad world")
         training.add_argument("name", choices=["mini"])
         training.add_argument("--out", type=Path, help="where the set goes (data/train/mini-set/mini)")
         training.add_argument("--work", type=Path, help="scenes, checkpoints and logs (data/train/mini-set)")
