@@ -20,7 +20,7 @@ from runs.context import BadInput, RunContext
 from runs.kinds import kind
 
 
-@kind("fit_consensus", title="Refit the consensus", queue="light")
+@kind("fit_consensus", title="Refit the consensus", queue="light", is_upkeep=True)
 def fit_consensus(ctx: RunContext) -> dict[str, Any]:
     return quality.fit(ctx.writing, ctx.progress)
 

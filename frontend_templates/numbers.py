@@ -100,7 +100,11 @@ def count() -> Numbers:
         products=kept["products"],
         unsuitable=kept["unsuitable"],
         prompts=Prompt.objects.filter(is_active=True).count(),
-        product_pictures=list(Product.objects.order_by("-pk").values_list("image_sha256", flat=True)[:4]),
+        product_pictures=[
+            # Of one that nothing is cut out of yet, the picture as it came.
+            product.original_sha256 if product.is_uncut else product.image_sha256
+            for product in Product.objects.order_by("-pk")[:4]
+        ],
         candidates=kept["candidates"],
         drawn_twice=kept["drawn_twice"],
         candidate_pictures=[row[0] for row in newest],

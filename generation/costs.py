@@ -11,6 +11,7 @@ from django.db.models import Avg, Count, FilteredRelation, Q, QuerySet, Sum
 from django.utils import timezone
 
 from adproof.labels import Label
+from generation.gallery import with_labels
 from generation.models import Candidate, Generator, Share
 from runs.counted import counted
 from runs.models import Run
@@ -103,8 +104,7 @@ def judged_of_run(run: int) -> tuple[int, float] | None:
 def newest_of(run: Run, count: int) -> list[Candidate]:
     parts = Share.objects.filter(plan__run=run, images__gt=0).order_by("-updated_at")[:NEWEST_PARTS]
     ids = list(parts.values_list("part", flat=True))
-    rows = Candidate.objects.filter(run__in=ids).select_related("product", "consensus").order_by("-pk")
-    return list(rows[:count])
+    return list(with_labels(Candidate.objects.filter(run__in=ids)).order_by("-pk")[:count])
 
 
 def pace(run: Run, newest: list[Candidate]) -> float | None:

@@ -19,13 +19,13 @@ class GenerateForm(forms.Form):
 
     category = forms.ChoiceField(required=False)
     source = forms.ChoiceField(required=False)
-    q = forms.CharField(label="Word of title or SKU", max_length=200, required=False)
+    q = forms.CharField(label="Title or SKU contains", max_length=200, required=False)
     most_products = forms.IntegerField(
-        label="Most products",
+        label="Only the newest",
         min_value=1,
         max_value=100_000,
         required=False,
-        help_text="The newest first. Empty: all.",
+        help_text="So many products. Empty: all.",
     )
     skus = forms.CharField(
         label="Only these SKUs",
@@ -54,28 +54,29 @@ class GenerateForm(forms.Form):
         help_text="1 keeps every picture. More draws again until RFNet calls one available (Recurrent Generation).",
     )
     early_step = forms.IntegerField(
-        label="Give up early: look after step",
+        label="Look after step",
         min_value=1,
         max_value=1000,
         required=False,
-        help_text="RFNet looks at what a picture is heading for. Empty: each is drawn to its end.",
+        help_text="RFNet looks at what the picture is heading for. Empty: each is drawn to its end.",
     )
     early_threshold = forms.FloatField(
-        label="Give up below p(available)",
+        label="Give up when available is less likely than",
         min_value=0,
         max_value=1,
         required=False,
+        help_text="From 0 to 1. 0.1 gives up what has one chance in ten.",
         widget=forms.NumberInput(attrs={"step": "any"}),
     )
     budget_images = forms.IntegerField(
-        label="Most pictures",
+        label="Pictures at most",
         min_value=1,
         max_value=MAX_CANDIDATES_A_RUN,
         required=False,
         help_text="All attempts count. Empty: no limit.",
     )
     budget_minutes = forms.FloatField(
-        label="Most minutes of computing",
+        label="Minutes of computing at most",
         min_value=0.1,
         max_value=10_000_000,
         required=False,
@@ -136,6 +137,13 @@ class GenerateForm(forms.Form):
         )  # fmt: skip
 
     @property
+    def asks_early_stop(self) -> bool:
+        """Whether there is anything in the folded part of the form."""
+        return any(
+            self[name].value() not in (None, "") or self[name].errors for name in ("early_step", "early_threshold")
+        )
+
+    @property
     def has_generators(self) -> bool:
         """More than one that could draw."""
         return len(self.fields["generator"].queryset[:2]) > 1
@@ -152,8 +160,8 @@ class GenerateForm(forms.Form):
 class BudgetForm(forms.Form):
     """More for a run whose budget is used up."""
 
-    images = forms.IntegerField(label="Most pictures", min_value=1, max_value=MAX_CANDIDATES_A_RUN, required=False)
-    minutes = forms.FloatField(label="Most minutes", min_value=0.1, max_value=10_000_000, required=False)
+    images = forms.IntegerField(label="Pictures at most", min_value=1, max_value=MAX_CANDIDATES_A_RUN, required=False)
+    minutes = forms.FloatField(label="Minutes at most", min_value=0.1, max_value=10_000_000, required=False)
 
     @property
     def budget(self) -> Budget:

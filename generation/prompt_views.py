@@ -22,6 +22,7 @@ from generation.forms import categories
 from generation.models import CategoryDefaults, Product, Prompt, VariableList
 from generation.prompt_forms import CategoryDefaultsForm, PromptForm, VariableListForm
 from generation.prompt_results import Results
+from generation.strips import add_newest
 from generation.taught import untaught
 
 PAGE_SIZE = 40
@@ -43,6 +44,7 @@ def prompts(request: HttpRequest) -> HttpResponse:
     page, results = newest_first(request, rows, PAGE_SIZE), prompt_results.by_prompt()
     for prompt in page.rows:
         prompt.results = results.get(prompt.pk, Results())
+    add_newest(page.rows, "prompt")
     context = {
         "page": page, "q": query, "category": category, "categories": categories(), "state": request.GET.get("state", ""),
     }  # fmt: skip
@@ -64,11 +66,12 @@ def prompt_edit(request: HttpRequest, pk: int | None = None) -> HttpResponse:
                 messages.success(request, f"“{form.cleaned_data['name']}” is saved.")
                 return redirect("prompts")
     now = Prompt.objects.get(pk=pk) if pk else Prompt()
+    add_newest([now] if pk else [], "prompt", 8)
     sample = prompt_library.sample_product(now.categories)
     context = {
         "form": form, "name": now.name, "prompt": now if pk else None, "changes": changes, "lists": prompt_library.all_lists(),
         "seen": edits.seen_next(now, PromptForm.SEEN, request.POST.get("seen", ""), changes) if pk else "",
-        "sample": sample, "suffixes": prompt_library.SUFFIXES,
+        "sample": sample, "newest": getattr(now, "newest", []), "suffixes": prompt_library.SUFFIXES,
         "earlier": now.earlier_texts.select_related("changed_by").order_by("-pk")[:20] if pk else [],
     }  # fmt: skip
     return render(request, "generation/prompt.html", context, status=422 if form.is_bound else 200)
@@ -307,6 +310,7 @@ def result(request: HttpRequest, pk: int) -> HttpResponse:
         prompt.candidates.filter(created_at__lt=prompt.words_changed_at).exists() if prompt.words_changed_at else False
     )
     worst = detail.whole.best.worst
+    add_newest([prompt], "prompt", 10)
     context = {
         "prompt": prompt, "whole": detail.whole, "parts": [part for part in parts if part[1]], "labels": TITLES, "earlier": earlier,
         "texts": prompt.earlier_texts.select_related("changed_by").order_by("-pk")[:20], "suffixes": prompt_library.SUFFIXES,

@@ -94,8 +94,8 @@ def panel(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "run": run, "plan": plan, "newest": newest[:NEWEST_SHOWN], "cost": cost,
         "per_minute": pace * 60 if pace else None, "left_s": _left(run, plan, cost, pace),
-        "failures": failed[:FAILURES_SHOWN], "has_more_failures": len(failed) > FAILURES_SHOWN,
-        "recurrent": _recurrent(run),
+        "failures": sorted(failed[:FAILURES_SHOWN], key=lambda one: one.problem), "has_more_failures": len(failed) > FAILURES_SHOWN,
+        "recurrent": _recurrent(run), "waits": _waits(run),
         "may_steer": _may_steer(request, run), "form": BudgetForm(initial=_budget_now(plan)),
         "placeholders": range(max(0, min(NEWEST_SHOWN, _most(run, plan)) - len(newest))) if not run.is_finished else (),
     }  # fmt: skip
@@ -138,6 +138,11 @@ def _recurrent(run: Run) -> dict[str, Any]:
         "saved": 100 * result.get("share_of_steps_saved", 0),
         "within": [{"attempts": attempts, "percent": 100 * share} for attempts, share in within],
     }  # fmt: skip
+
+
+def _waits(run: Run) -> bool:
+    """No worker has begun it: others come first, or there is none."""
+    return run.state == Run.State.WAITING and not run.parts.exclude(state=Run.State.QUEUED).exists()
 
 
 def _most(run: Run, plan: Plan | None) -> int:

@@ -22,8 +22,10 @@ from generation.importing import BadImport, Problem, ZipPictures
 from generation.models import Generator, Product
 from generation.planning import CannotStart
 from generation.product_filter import matching
+from generation.strips import add_newest
 
 PAGE_SIZE = 40
+IMPORTED_SHOWN = 16
 PRODUCT_STATES = [
     ("", "Any"), ("drawable", "May be drawn"), ("waiting", "Waiting for a look"), ("unsuitable", "Unsuitable"),
 ]  # fmt: skip
@@ -103,6 +105,10 @@ def product_import(request: HttpRequest) -> HttpResponse:
         "pictures": pictures, "table": table, "report": report, "problems": problems,
         "sentence": import_sentence(report) if report else "", "categories": categories(),
     }  # fmt: skip
+    if report:
+        came_in = [*report.created, *report.updated]
+        context["shown"] = Product.objects.filter(sku__in=came_in[:IMPORTED_SHOWN]).order_by("pk")
+        context["not_shown"] = max(0, len(came_in) - IMPORTED_SHOWN)
     refused = request.method == "POST" and report is None
     return render(request, "generation/product_import.html", context, status=422 if refused else 200)
 
@@ -122,6 +128,7 @@ def generators(request: HttpRequest) -> HttpResponse:
     counts = dict(candidates_by_generator())
     rows = list(Generator.objects.select_related("parent").order_by("-is_in_use", "-pk"))
     paces = dict(pace_of_generators())
+    add_newest(rows, "generator", 8)
     for row in rows:
         row.candidate_count = counts.get(row.pk, 0)
         row.pace_s = paces.get(row.pk)

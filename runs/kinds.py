@@ -29,18 +29,20 @@ class Kind:
     gather: Gather | None = None
     # Name of the address (of the run's id) of what its page shows besides, loaded by the page and while it works.
     panel: str = ""
+    # Upkeep that the platform starts by itself, often and for seconds: what went well is left out of the list of runs.
+    is_upkeep: bool = False
 
 
 _KINDS: dict[str, Kind] = {}
 
 
 def kind(
-    name: str, title: str, *, queue: str = "heavy", max_attempts: int = 3, panel: str = ""
+    name: str, title: str, *, queue: str = "heavy", max_attempts: int = 3, panel: str = "", is_upkeep: bool = False
 ) -> Callable[[Handler], Handler]:
     """Queue "heavy" is for work that loads models; "light" for the rest."""
 
     def register(handler: Handler) -> Handler:
-        _KINDS[name] = Kind(name, title, handler, queue, max_attempts, panel=panel)
+        _KINDS[name] = Kind(name, title, handler, queue, max_attempts, panel=panel, is_upkeep=is_upkeep)
         return handler
 
     return register
@@ -59,6 +61,10 @@ def kind_of(name: str) -> Kind:
 def panel_of(name: str) -> str:
     """Also of a kind that is not known any more."""
     return _KINDS[name].panel if name in _KINDS else ""
+
+
+def upkeep() -> list[str]:
+    return [known.name for known in _KINDS.values() if known.is_upkeep]
 
 
 def titles() -> list[tuple[str, str]]:

@@ -18,11 +18,12 @@ from django_htmx.http import HttpResponseStopPolling
 from accounts.roles import requires
 from config.paging import newest_first
 from runs import actions
-from runs.kinds import panel_of, titles
+from runs.kinds import panel_of, titles, upkeep
 from runs.models import Run
 from runs.steering import may_steer, refuse_others
 
 PAGE_SIZE = 40
+EVERY_KIND = "every"
 PARTS_SHOWN = 64
 EVENTS_SHOWN = 100
 LOG_TAIL_BYTES = 24_000
@@ -48,11 +49,13 @@ def runs(request: HttpRequest) -> HttpResponse:
         rows = rows.unfinished()
     elif state in Run.State.values:
         rows = rows.filter(state=state)
-    if kind:
+    if kind and kind != EVERY_KIND:
         rows = rows.filter(kind=kind)
+    elif not kind and not state:
+        rows = rows.exclude(kind__in=upkeep(), state=Run.State.SUCCEEDED)
     context = {
         "page": newest_first(request, rows, PAGE_SIZE), "state": state, "kind": kind, "states": Run.State.choices,
-        "kinds": titles(),
+        "kinds": [(EVERY_KIND, "Any, with upkeep"), *titles()],
     }  # fmt: skip
     return render(request, "runs/runs.html#rows" if request.htmx else "runs/runs.html", context)
 

@@ -32,6 +32,11 @@ def test_four_pictures_a_line_between_two_zoom_and_on_to_the_annotators(page, pe
     older, row = build.candidates(2)
     go(page, "/candidates/")
     card = page.locator(f"[data-candidate='{row.pk}']")
+    width = card.bounding_box()["width"]
+    page.click("button[aria-label='Large pictures']")
+    go(page, "/candidates/")
+    assert card.bounding_box()["width"] > width, "the size is remembered"
+    assert page.locator("[data-picture-size][aria-pressed=true]").get_attribute("value") == "large"
     seen = []
     for button in card.locator(".gallery-views button").all():
         button.click()
@@ -63,8 +68,9 @@ def test_four_pictures_a_line_between_two_zoom_and_on_to_the_annotators(page, pe
     until(page, "before => document.querySelector('.viewer-line').style.left !== before", before)
     page.click("[data-zoom-in]")
     assert "is-zoomed" in page.locator(".viewer").get_attribute("class")
-    page.keyboard.press("1")
+    page.click(".candidate-small button:has-text('Saliency')")
     until(page, f"!({OVER})")
+    page.wait_for_selector(".candidate-small [data-view=saliency][aria-pressed=true]")
     page.keyboard.press("-")
     assert "is-zoomed" not in page.locator(".viewer").get_attribute("class")
     assert_good(page)

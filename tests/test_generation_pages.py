@@ -31,8 +31,8 @@ class TestGalleries:
         for row in build.candidates(12):
             consensus(row)
             verdict(row, by)
-        # with what is counted, and kept: nobody has looked before
-        for name, most in (("products", 7), ("candidates", 15), ("generators", 14), ("prompts", 12)):
+        # with what is counted, and kept: nobody has looked before; two are for the newest pictures of each generator, each prompt
+        for name, most in (("products", 7), ("candidates", 15), ("generators", 16), ("prompts", 14)):
             cache.clear()
             with django_assert_max_num_queries(most):
                 assert_sane(client.get(reverse(name)))
@@ -120,7 +120,7 @@ class TestImportPage:
         assert response.status_code == 422 and b"Choose at least one picture" in response.content
         files = [SimpleUploadedFile("a.png", b""), SimpleUploadedFile("good.png", build.png(build.cut_out()))]
         response = self.send(client, form="pictures", pictures=files)
-        assert response.status_code == 200 and b"a.png: This file is empty" in response.content and Product.objects.get().sku == "good"
+        assert response.status_code == 200 and b"a.png:</strong> This file is empty" in response.content and Product.objects.get().sku == "good"
         assert_sane(response)
 
     def test_one_title_cannot_name_two_products(self, client):

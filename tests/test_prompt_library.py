@@ -318,7 +318,17 @@ class TestResults:
         assert by_name.index(">=bad<") < by_name.index(">good<")
         detail = max_.get(reverse("prompt_result", args=[bad.pk])).content.decode()
         assert "against its most frequent defect" in detail.split("Ask for support")[1].split("Ask for true scale")[0]
-        assert "<strong class=\"number\">75 %</strong> available" in max_.get(reverse("prompts")).content.decode()
+        library = max_.get(reverse("prompts")).content.decode()
+        assert "<strong class=\"number\">75 %</strong> available" in library
+
+    def test_a_prompt_shows_the_newest_pictures_that_it_made(self, max_, drawn):
+        good, _, rows = drawn
+        wanted = [f"{reverse('candidate', args=[row.pk])}?prompt={good.pk}" for row in reversed(rows[:4])]
+        for url in (reverse("prompts"), reverse("prompt", args=[good.pk]), reverse("prompt_result", args=[good.pk])):
+            html = max_.get(url).content.decode()
+            places = [html.index(f'href="{one}"') for one in wanted]
+            assert places == sorted(places), "the newest first"
+            assert f"{reverse('candidate', args=[rows[7].pk])}?prompt={good.pk}" not in html, "of each its own"
 
     def test_the_table_runs_no_formula(self, max_, drawn):
         rows = list(csv.DictReader(io.StringIO(max_.get(reverse("prompt_results_table")).content.decode())))

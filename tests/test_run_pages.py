@@ -37,6 +37,14 @@ class TestRunPages:
             html = client.get(url).content.decode()
             assert "All failed" not in html and '<span class="chip chip-good">Succeeded</span>' in html
 
+    def test_upkeep_that_went_well_is_listed_only_when_asked_for(self, client, mia):
+        for title, state in (("Fine", "succeeded"), ("Broken", "failed")):
+            Run.objects.create(kind="fit_consensus", title=title, state=state)
+        html = client.get(reverse("runs")).content.decode()
+        assert "Broken" in html and "Fine" not in html
+        for query in ({"kind": "every"}, {"kind": "fit_consensus"}, {"state": "succeeded"}):
+            assert "Fine" in client.get(reverse("runs"), query).content.decode()
+
     def test_polling_ends_with_the_run(self, client, mia):
         run = Run.objects.create(kind="generate", title="Draw", state="running", lease_until=timezone.now() + timedelta(hours=1))
         url = reverse("run", args=[run.pk])

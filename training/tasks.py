@@ -8,7 +8,7 @@ from runs.context import BadInput, RunContext, StopRequested
 from runs.kinds import kind
 
 
-@kind("first_tasks", "Give the first pictures to people", queue="light")
+@kind("first_tasks", "Give the first pictures to people", queue="light", is_upkeep=True)
 def first_tasks(ctx: RunContext) -> dict[str, Any]:
     """Every candidate of the generation run before this one becomes a task: on a fresh platform there is nothing to choose."""
     from annotation.actions import Pick, add_tasks

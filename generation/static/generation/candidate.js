@@ -5,7 +5,9 @@ import { Viewer } from "../annotation/desk/viewer.js";
 const box = document.querySelector("[data-viewer]");
 const line = box.querySelector(".viewer-line");
 const [canvas, over] = box.querySelectorAll("canvas");
-const buttons = [...document.querySelectorAll("[data-view]")];
+// In the order of their keys: the four pictures, then two of them over another.
+const overLast = (one, other) => (one.dataset.view === "compare") - (other.dataset.view === "compare");
+const buttons = [...document.querySelectorAll("[data-view]")].sort(overLast);
 const kept = new Map();
 
 const viewer = new Viewer(box, canvas, { over, moved: () => requestAnimationFrame(drawLine) });
