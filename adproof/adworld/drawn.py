@@ -141,22 +141,31 @@ def draw_into(folder: Path, recipe: Recipe, n_scenes: int) -> Iterator[int]:
     for number in range(-(-n_scenes // CHUNK)):
         name = folder / f"chunk-{number:05d}"
         if not name.with_suffix(".json").is_file():
-            planes, truths = draw_chunk(recipe, number, world)
-            np.save(name.with_suffix(".npy"), planes)
-            partial = name.with_suffix(f".{os.getpid()}.tmp")
-            partial.write_text(json.dumps([asdict(t) for t in truths]))
-            partial.replace(name.with_suffix(".json"))  # last, whole: it says that the chunk is complete
+            write_chunk(name, *draw_chunk(recipe, number, world))
         yield (number + 1) * CHUNK
 
 
-class DrawnScenes:
-    """The scenes of a folder; pictures stay on disk."""
+def write_chunk(name: Path, planes: NDArray[np.uint8], truths: Sequence[Truth]) -> None:
+    """The two files of a chunk; name: their path without ending."""
+    np.save(name.with_suffix(".npy"), planes)
+    partial = name.with_suffix(f".{os.getpid()}.tmp")
+    partial.write_text(json.dumps([asdict(t) for t in truths]))
+    partial.replace(name.with_suffix(".json"))  # last, whole: it says that the chunk is complete
 
-    def __init__(self, folder: Path) -> None:
-        names = sorted(folder.glob("chunk-*.json"))
-        if not names:
-            raise FileNotFoundError(f"{folder} holds no drawn scene")
-        self.folder = folder
+
+class DrawnScenes:
+    """The scenes of one folder or several, one after the other; pictures stay on disk.
+
+    of_each: only the first so many scenes of each folder, whole chunks. Raises FileNotFoundError: a folder holds none.
+    """
+
+    def __init__(self, *folders: Path, of_each: int | None = None) -> None:
+        chunks = None if of_each is None else -(-of_each // CHUNK)
+        names = [name for folder in folders for name in sorted(folder.glob("chunk-*.json"))[:chunks]]
+        empty = [str(folder) for folder in folders if not any(folder in name.parents for name in names)]
+        if empty or not names:
+            raise FileNotFoundError(f"{', '.join(empty) or 'no folder'} holds no drawn scene")
+        self.folder = folders[0]
         self._chunks = [np.load(name.with_suffix(".npy"), mmap_mode="r") for name in names]
         self.truths = [Truth(**row) for name in names for row in json.loads(name.read_text())]
         self.labels = np.array([t.label for t in self.truths], np.int64)
@@ -186,10 +195,11 @@ def main() -> None:
     parser.add_argument("--products", choices=["train", "kept", "all"], default="train")
     parser.add_argument("--simple", action="store_true", help="as a small generator learns fastest")
     parser.add_argument("--natural-mix", action="store_true", help="56/12/12/10/10, not the training mix")
+    parser.add_argument("--mix", type=float, nargs=5, help="shares of the five labels, another than the usual one")
     args = parser.parse_args()
     skus = dict(zip(("train", "kept", "all"), (*held_out_skus(), None), strict=True))[args.products]
     usual = SIMPLE_MIX if args.simple else TRAINING_MIX
-    mix = (0.56, 0.12, 0.12, 0.10, 0.10) if args.natural_mix else usual
+    mix = (0.56, 0.12, 0.12, 0.10, 0.10) if args.natural_mix else tuple(args.mix or usual)
     recipe = Recipe(args.kind, args.seed, mix, skus, simple=args.simple)
     for done in draw_into(args.out, recipe, args.scenes):
         if done % 2000 == 0 or done >= args.scenes:

@@ -107,15 +107,24 @@ class Sampler:
         """Passes through the net; some schedulers take more than one a step. After `begin`."""
         return len(self.pipe.scheduler.timesteps)
 
-    @torch.no_grad()
-    def denoise(self, rows: Rows, after_step: AfterStep) -> None:
-        """Run all steps; rows.latents are clean at the end (of those rows that after_step let go on)."""
-        with _without_embedding(self.pipe.controlnet):
-            self._denoise(rows, after_step)
+    def noised(self, latents: Tensor, noise: Tensor, first: int) -> Tensor:
+        """Clean latents as they would be after step `first`, for `denoise` from there on. After `begin`."""
+        scheduler = self.pipe.scheduler
+        noised: Tensor = scheduler.add_noise(latents, noise, scheduler.timesteps[first].reshape(1))
+        return noised
 
-    def _denoise(self, rows: Rows, after_step: AfterStep) -> None:
+    @torch.no_grad()
+    def denoise(self, rows: Rows, after_step: AfterStep, first: int = 0) -> None:
+        """Run all steps, or those after the first so many (of a scheduler without memory of earlier ones); rows.latents
+        are clean at the end (of those rows that after_step let go on)."""
+        with _without_embedding(self.pipe.controlnet):
+            self._denoise(rows, after_step, first)
+
+    def _denoise(self, rows: Rows, after_step: AfterStep, first: int) -> None:
         scheduler = self.pipe.scheduler
         for place, t in enumerate(scheduler.timesteps):
+            if place < first:
+                continue
             if not len(rows):
                 return
             before = rows.latents

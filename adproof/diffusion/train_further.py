@@ -22,7 +22,7 @@ import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +135,12 @@ def details_of(planes: npt.NDArray[np.uint8], truths: Sequence[Truth]) -> npt.ND
 
 def prepare(generator: Path, scenes: Path, out: Path, processes: int) -> None:
     missing = [k for k in range(processes) if not (out / f"prepared-{k}-of-{processes}.npz").is_file()]
-    workers = [
-        multiprocessing.get_context("spawn").Process(target=prepare_part, args=(generator, scenes, out, k, processes))
-        for k in missing
-    ]
+    together(prepare_part, [(generator, scenes, out, k, processes) for k in missing])
+
+
+def together(work: Callable[..., None], calls: Sequence[tuple[Any, ...]]) -> None:
+    """Each call in a process of its own. Raises RuntimeError: one failed, which says why."""
+    workers = [multiprocessing.get_context("spawn").Process(target=work, args=call) for call in calls]
     for worker in workers:
         worker.start()
     for worker in workers:
