@@ -15,6 +15,7 @@ from adproof.rfnet import checkpoint as files  # noqa: E402
 from adproof.rfnet.checkpoint import load_checkpoint, shipped  # noqa: E402
 from adproof.rfnet.config import RFNetConfig, TrainConfig, mini_network, mini_training, paper_training  # noqa: E402
 from adproof.rfnet.data import RFNetData, caption_of  # noqa: E402
+from adproof.rfnet.head import fit_head  # noqa: E402
 from adproof.rfnet.network import FeatureFilter, RFNet  # noqa: E402
 from adproof.rfnet.preprocess import RFNetSample, decode_rgb, found_scale, is_placed, pack, place_product  # noqa: E402
 from adproof.rfnet.scoring import Scorer, differentiable  # noqa: E402
@@ -58,6 +59,7 @@ TRAINING = TrainConfig(
     drop_epochs=(2,),
     batch_size=8,
     flip=True,
+    head_first=0.3,
     seed=3,
     checkpoint_steps=2,
 )
@@ -294,6 +296,19 @@ def test_a_training_stopped_anywhere_ends_with_the_same_weights(trained, data, t
     assert whole.keys() == resumed.keys()
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
+
+
+def test_a_head_fitted_first_tells_apart_what_the_features_tell_apart_and_trusts_no_single_label():
+    features = torch.randn(60, 8, generator=torch.Generator().manual_seed(0)) * 5 + 100
+    labels = (features[:, 2] > 100).long() * 3
+    head = torch.nn.Linear(8, 5)
+    fit_head(head, features, labels, 0.01, None)
+    assert (head(features).argmax(1) == labels).float().mean() > 0.95
+    labels[:3] = 4  # a few wrong ones
+    fit_head(head, features, labels, 0.3, None)
+    assert (head(features[3:]).argmax(1) == labels[3:]).float().mean() > 0.9
+    with pytest.raises(ValueError, match="head_first is 0 or more, not -1"):
+        replace(TRAINING, head_first=-1)
 
 
 def test_a_finished_training_is_not_done_again(trained, data):

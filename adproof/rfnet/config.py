@@ -193,6 +193,8 @@ class TrainConfig:
         class_weights: weigh each label by the inverse of its frequency, mean 1.
         flip: mirror all four pictures of half of the samples.
         freeze_batchnorm: keep the trunks' running statistics as they were in `init`.
+        head_first: strength (over 0) of the penalty with which the new classifier is fitted to the labels on the features
+            as they are in `init`, before the whole network learns (ours, see adproof.rfnet.head); 0 = it starts at random.
         precision: "fp32" or "bf16" (autocast; weights stay fp32).
         device: torch device.
         threads: torch threads on the CPU; 0 = leave as it is.
@@ -214,6 +216,7 @@ class TrainConfig:
     class_weights: bool = False
     flip: bool = False
     freeze_batchnorm: bool = False
+    head_first: float = 0.0
     precision: str = "fp32"
     device: str = "cpu"
     threads: int = 0
@@ -225,6 +228,8 @@ class TrainConfig:
             raise ValueError(f"precision must be fp32 or bf16, not {self.precision!r}")
         if self.epochs < 1 or self.batch_size < 1 or self.checkpoint_steps < 1:
             raise ValueError("epochs, batch_size and checkpoint_steps must be at least 1")
+        if self.head_first < 0:
+            raise ValueError(f"head_first is 0 or more, not {self.head_first}")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values; `from_dict` gives the same config back."""
@@ -257,12 +262,13 @@ def mini_training() -> TrainConfig:
         network=mini_network(),
         init="mini",
         epochs=8,
-        learning_rate=3e-4,
+        learning_rate=1e-4,
         drop_epochs=(5, 7),
         drop_factor=4.0,
         warmup_steps=20,
         batch_size=32,
         flip=True,
         freeze_batchnorm=True,
+        head_first=0.3,
         precision="bf16",
     )

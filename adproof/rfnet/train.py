@@ -24,6 +24,7 @@ from adproof.rfnet.calibration import fit_temperature, softmax
 from adproof.rfnet.checkpoint import Checkpoint
 from adproof.rfnet.config import TrainConfig
 from adproof.rfnet.data import Packed, RFNetData
+from adproof.rfnet.head import fit_head
 from adproof.rfnet.metrics import Evaluation, Metrics, evaluate
 from adproof.rfnet.network import RFNet
 from adproof.rfnet.preprocess import mirrored, unpack
@@ -183,6 +184,17 @@ class _Trainer:
         self._set_mode()
         return np.concatenate(parts), self.packed.labels[rows]
 
+    def fit_head(self) -> None:
+        """Before the first step: see TrainConfig.head_first."""
+        if not self.config.head_first or self.progress.step:
+            return
+        classifier, parts = self.network.classifier, []
+        watched = classifier.register_forward_pre_hook(lambda _, inputs: parts.append(inputs[0].float()))
+        _, labels = self.logits("train")
+        watched.remove()
+        fit_head(classifier, torch.cat(parts), torch.from_numpy(labels).to(self.config.device),
+                 self.config.head_first, self.weights)  # fmt: skip
+
     def run(self, on_epoch: Callback | None, on_step: Callback | None, should_stop: Callable[[], bool] | None) -> None:
         config, progress = self.config, self.progress
         self._set_mode()
@@ -324,6 +336,7 @@ def train(
     cache = out / _CACHE_FILE
     trainer = _Trainer(config, data.pack(config.network, cache), out)
     trainer.resume()
+    trainer.fit_head()
     trainer.run(on_epoch, on_step, should_stop)
     metrics, temperature = trainer.metrics()
     files.save_checkpoint(
