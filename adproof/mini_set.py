@@ -25,6 +25,8 @@ MOST_BYTES = 60_000_000
 SHIPPED = Path(__file__).resolve().parent / "models" / "mini"
 _HERE = Path(__file__).resolve().parents[1]  # so that `-m adproof...` is this very package
 SUMS_FILE, CARD_FILE = "SHA256SUMS", "MODEL_CARD.md"
+# Shares of the labels in the scenes that RFNet's start learns from last: more of what generated pictures show softly.
+MORE_DEFECTS = (".40", ".17", ".14", ".05", ".24")
 # What a card must tell.
 CARD_SAYS = ("data", "command", "seed", "minutes", "measured", "licence")
 
@@ -64,9 +66,11 @@ class Size:
     further_minutes: float = 100.0
     further_processes: int = 2
     measured_pictures: int = 120
+    redrawn_scenes: int = 4_000
+    rfnet_further_steps: int = 600
 
 
-QUICK = Size(250, 250, 250, 16, 2, 2, 2, 2, 0.02, 0.02, 0.04, 250, 0.1, 2, 2)
+QUICK = Size(250, 250, 250, 16, 2, 2, 2, 2, 0.02, 0.02, 0.04, 250, 0.1, 2, 2, 250, 2)
 
 
 @dataclass
@@ -105,9 +109,11 @@ def steps_of(work: Path, out: Path, size: Size, seed: int) -> list[Step]:
     depth = ("--scenes", str(feedback), "--n-scenes", str(size.depth_scenes), "--steps", str(size.depth_steps))
     tests = ("--test-scenes", str(min(400, size.depth_scenes)), "--seed", n)
     judge = ("--work", str(work / "judge"), "--out", str(out / "judge"), "--steps", str(size.judge_steps), "--seed", n)
-    rfnet = ("--work", str(work / "rfnet"), "--out", str(out / "rfnet_init"), "--steps", str(size.rfnet_steps))
+    rfnet = ("--work", str(work / "rfnet"), "--out", str(work / "rfnet-first"), "--steps", str(size.rfnet_steps))
     trunk = ("--trunk-steps", str(size.trunk_steps), "--seed", n)
     longer = ("--minutes", str(size.further_minutes), "--processes", str(size.further_processes), "--seed", n)
+    own, redrawn = work / "scenes-rfnet", work / "scenes-redrawn"
+    again = ("--start", str(work / "rfnet-first"), "--work", str(work / "rfnet-more"), "--out", str(out / "rfnet_init"))
     sample = ("--folder", str(out / "generator"), "--count", str(size.measured_pictures))
     return [
         Step("catalogue", (*python, "adproof.adworld", "check")),
@@ -143,6 +149,23 @@ def steps_of(work: Path, out: Path, size: Size, seed: int) -> list[Step]:
         Step("generator: further", further("--scenes", str(simple), *longer), "generator"),
         Step("generator: export again", further("--export", str(out / "generator")), "generator"),
         Step("generator: measure", (*python, "adproof.diffusion.measure_mini", *sample), "generator"),
+        Step(
+            "scenes to redraw",
+            scenes(own, "feedback", 500, size.redrawn_scenes, "--simple", "--mix", *MORE_DEFECTS),
+            "rfnet_init",
+        ),
+        Step(
+            "scenes redrawn",
+            (*python, "adproof.diffusion.redrawn", str(own), str(redrawn), "--mini", str(out))
+            + ("--seed", n, "--processes", str(size.further_processes)),
+            "rfnet_init",
+        ),
+        Step(
+            "rfnet_init further",
+            (*python, "adproof.rfnet.pretrain", str(feedback), str(redrawn), "--of-each", str(size.redrawn_scenes))
+            + ("--held-out", str(measured), *again, "--steps", str(size.rfnet_further_steps), "--seed", n),
+            "rfnet_init",
+        ),
     ]
 
 

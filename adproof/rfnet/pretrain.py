@@ -1,4 +1,4 @@
-"""Where RFNet's training starts from: trunks, text encoder and fusion taught on rendered scenes.
+r"""Where RFNet's training starts from: trunks, text encoder and fusion taught on rendered scenes.
 
 The paper starts from ResNet50 (ImageNet) and RoBERTa. Neither fits a laptop's CPU, so the mini network gets
 its start from the ad world's scenes, whose truth is known by construction, in two stages:
@@ -14,7 +14,13 @@ of the depth and saliency nets will not look strange: blurred, with the things b
 well, and sometimes blind to an extension.
 
     python -m adproof.adworld.drawn data/train/rf/feedback --kind feedback --seed 100 --scenes 14000
-    python -m adproof.rfnet.pretrain data/train/rf/feedback --work data/train/rf/init --out OUT
+    python -m adproof.rfnet.pretrain data/train/rf/feedback --work data/train/rf/init --out FIRST
+
+Then the second stage once more, from there, on scenes as the mini generator would have drawn them (adproof.diffusion.redrawn)
+together with as many of those:
+
+    python -m adproof.rfnet.pretrain data/train/rf/feedback data/train/rf/redrawn --of-each 4000 --start FIRST \
+        --work data/train/rf/further --out OUT
 """
 
 from __future__ import annotations
@@ -69,7 +75,8 @@ def worsened(pictures: Pictures, beside: Tensor) -> Pictures:
         small = F.avg_pool2d(x, factor)
         return F.interpolate(small, x.shape[-2:], mode="bilinear", align_corners=False)
 
-    soft = blurred(image, 2) + 0.03 * torch.rand(n, 1, 1, 1) * torch.randn_like(image)
+    soft = torch.lerp(blurred(image, 2), blurred(image, 4), chance(0.4))
+    soft = soft + 0.03 * torch.rand(n, 1, 1, 1) * torch.randn_like(image)
     image = torch.lerp(image, torch.lerp(soft, product[:, :3], alpha), chance(0.4)).clamp(0, 1)
     salient = torch.maximum(pictures["saliency"], beside * torch.rand(n, 1, 1, 1).mul(1.6).clamp(max=1))
     salient = torch.lerp(salient, alpha, chance(0.12))
@@ -205,7 +212,8 @@ def main() -> None:
     import argparse
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scenes", type=Path, help="folder of adproof.adworld.drawn")
+    parser.add_argument("scenes", type=Path, nargs="+", help="folders of adproof.adworld.drawn, or of diffusion.redrawn")
+    parser.add_argument("--of-each", type=int, help="learn from the first so many scenes of each folder only")
     parser.add_argument("--held-out", type=Path, nargs="*", default=[], help="folders to measure on")
     parser.add_argument("--work", type=Path, required=True, help="resume files")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint folder")
@@ -222,7 +230,7 @@ def main() -> None:
 
     held_out = {folder.name: DrawnScenes(folder) for folder in args.held_out}
     steps = (args.trunk_steps, args.steps)
-    drawn = DrawnScenes(args.scenes)
+    drawn = DrawnScenes(*args.scenes, of_each=args.of_each)
     metrics = pretrain(drawn, held_out, args.work, args.out, steps, args.seed, log, args.start)
     log(json.dumps(metrics))
 
