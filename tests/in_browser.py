@@ -10,6 +10,44 @@ def eventually(page, holds, seconds=60):
     assert holds()
 
 
+def click_twice(page, selector, part):
+    """The second click comes in the moment that another `part` has taken the place of this one, as that of a double click
+    does; in Chromium's own double click any time may lie between the two while the machine is busy."""
+    page.evaluate(
+        """([selector, part]) => new Promise((done) => {
+            const click = () => document.querySelector(selector).click();
+            const before = document.querySelector(part);
+            new MutationObserver((_, observer) => {
+                if (document.querySelector(part) === before) return;
+                observer.disconnect();
+                click();
+                done();
+            }).observe(document.body, { childList: true, subtree: true });
+            click();
+        })""",
+        [selector, part],
+    )
+
+
+# For a context's pages: counts the pictures that a desk has decoded. (Those that were fetched are found among the resources.)
+COUNTS_PICTURES = """(() => {
+    performance.setResourceTimingBufferSize(5000);
+    const decode = self.createImageBitmap;
+    self.picturesDecoded = 0;
+    self.createImageBitmap = async (...given) => {
+        const made = await decode(...given);
+        self.picturesDecoded += 1;
+        return made;
+    };
+})()"""
+FETCHED = "performance.getEntriesByType('resource').filter(({ name }) => name.includes('/pictures/')).length"
+
+
+def have_pictures(*pages, tasks, each=2):
+    """Until the pages have fetched `each` pictures of all the tasks (or pairs) that they were given: those that `tasks` counts."""
+    eventually(pages[0], lambda: sum(page.evaluate(FETCHED) for page in pages) >= each * tasks(), seconds=180)
+
+
 def until(page, expression, arg=None, seconds=60):
     """Wait for a JavaScript expression, or a function of `arg`, to become true in the page."""
     eventually(page, lambda: page.evaluate(expression, arg), seconds)

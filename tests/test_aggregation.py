@@ -180,9 +180,9 @@ class TestDawidSkene:
         rng = np.random.default_rng(8)
         items = np.repeat(np.arange(1_000_000), 3)
         people, labels = rng.integers(0, 200, items.size), rng.integers(0, 5, items.size)
-        started = time.perf_counter()
+        started = time.process_time()  # whatever else the machine does
         DawidSkene(max_iterations=10, tolerance=-1).fit(items, people, labels, 5)
-        assert time.perf_counter() - started < 15
+        assert time.process_time() - started < 15
 
 
 class TestAgreement:

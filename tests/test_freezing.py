@@ -141,7 +141,7 @@ class TestOneMoment:
         def slow_insert(cursor, version):
             other = threading.Thread(target=beat)
             other.start()
-            other.join(10)
+            other.join(60)
             assert not other.is_alive(), "the heartbeat waited for the freeze"
             insert(cursor, version)
 

@@ -37,6 +37,7 @@ from runs.child import work_on
 from runs.models import KeptFigure, Outbox, Run
 from tests import build, data_rows
 from tests.data_rows import do
+from tests.locks import somebody_waits_for_us
 from tests.workers import wait_until, workers
 
 pytest.importorskip("torch")
@@ -187,16 +188,10 @@ class TestStopping:
         with transaction.atomic():
             Run.objects.select_for_update().get(pk=run.pk)
             stopped.start()
-            wait_until(lambda: _waits_for_a_lock(), 20, 0.02)
+            wait_until(somebody_waits_for_us, every=0.02)
             add_parts(run, "generate_part", [({**part(run).params}, 4)])
         stopped.join()
         assert not run.parts.exclude(state="stopped").exists() and run.parts.count() == 2
-
-
-def _waits_for_a_lock():
-    with connections["default"].cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
-        return cursor.fetchone()[0]
 
 
 class TestPausing:

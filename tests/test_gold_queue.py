@@ -48,7 +48,7 @@ class TestGold:
             assert len(given) == len(set(given))
             assert tasks <= set(given)
             share = sum(task in known for task in given) / len(given)
-            assert 0.3 < share < 0.7  # of about 120 with one half expected
+            assert 0.25 < share < 0.75  # of about 120 with one half expected: not once in 50,000 times by chance
 
     def test_none_where_the_rate_is_zero(self, project, people):
         Project.objects.update(gold_percent=0)

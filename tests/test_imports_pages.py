@@ -367,6 +367,7 @@ def test_in_chromium_an_archive_is_looked_at_and_imported(people, live_server, s
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         context = browser.new_context(viewport={"width": 1440, "height": 900})
         context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}])
+        context.set_default_timeout(60_000)
         page = context.new_page()
         errors = []
         page.on("pageerror", lambda error: errors.append(error))

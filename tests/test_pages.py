@@ -269,6 +269,7 @@ class TestInTheBrowser:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         cookies = [{"name": name, "value": morsel.value, "url": live_server.url} for name, morsel in client.cookies.items()]
         context.add_cookies(cookies)
+        context.set_default_timeout(60_000)
         return context.new_page()
 
     def test_the_theme_is_remembered_and_the_menu_needs_no_script(self, browser, client, urls, live_server):

@@ -180,7 +180,7 @@ class TestLease:
     def test_which_is_left_is_random_and_stays_so_for_one_person(self, people):
         project, pairs = pair_rows.pairs(40)
         first = {slot.pair_id: slot.first_is_left for slot in lease(people["alice"], project, 40)}
-        assert 8 <= sum(first.values()) <= 32
+        assert 5 <= sum(first.values()) <= 35  # a coin falls otherwise once in millions of times
         pair_actions.release(people["alice"], list(first))
         assert {slot.pair_id: slot.first_is_left for slot in lease(people["alice"], project, 40)} == first
         assert {slot.pair_id: slot.first_is_left for slot in lease(people["bob"], project, 40)} != first

@@ -13,7 +13,7 @@ from django.test import Client
 from accounts.models import User
 from annotation.models import PairHandout, PairSlot, Preference, Project
 from tests import pair_rows
-from tests.in_browser import until
+from tests.in_browser import COUNTS_PICTURES, have_pictures, until
 from tests.test_desk_browser import eventually, wait_saved, wait_until_held
 
 pytest.importorskip("playwright")
@@ -57,6 +57,7 @@ def context(browser, live_server, alice, request):
     session = client.cookies["sessionid"].value
     made.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
     made.set_default_timeout(60_000)
+    made.add_init_script(COUNTS_PICTURES)
     yield made
     made.close()
 
@@ -123,10 +124,11 @@ def test_offline_and_a_reload_lose_nothing_and_double_nothing(open_page):
     said += choose(page, keys, 2)
     page.wait_for_selector('[data-part=saving][data-state="offline"]')
     page.unroute(ANSWERS)
+    have_pictures(page, tasks=PairSlot.objects.exclude(annotator=None).count)
     page.route(API, lambda route: route.abort())
-    dark = choose(page, keys, 5, patience_s=5)
-    said += dark
-    assert len(dark) >= 3
+    dark = choose(page, keys, 3)
+    assert len(dark) == 3
+    said += dark + choose(page, keys, 2, patience_s=5)
     page.reload()
     page.wait_for_selector('[data-part=saving][data-state="offline"]')
     page.unroute(API)
@@ -154,7 +156,6 @@ def test_an_answer_counts_as_saved_only_when_the_server_has_it(open_page):
 def test_what_is_on_the_left_is_what_the_server_calls_left(open_page):
     pair_rows.pairs(3)
     page = open_page()
-    page.wait_for_load_state("networkidle")
     shown = page.evaluate("""async () => {
         const paint = (canvas) => [...canvas.getContext('2d').getImageData(0, 0, 8, 8).data].join();
         return [paint(document.querySelector('[data-part=left-picture]')), paint(document.querySelector('[data-part=right-picture]'))];
@@ -291,7 +292,7 @@ def test_the_next_pair_is_painted_within_the_key_press_itself(open_page):
     """Nothing is waited for between key and picture, however slow the server is: here it never answers."""
     pair_rows.pairs(20)
     page = open_page()
-    page.wait_for_load_state("networkidle")
+    until(page, "picturesDecoded >= 12")  # of the pair that is seen, and of five more
     page.route(API, lambda route: None)
     titles = page.evaluate(
         """() => ["1", "2", "3", "1"].map((key) => {

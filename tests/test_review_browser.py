@@ -13,7 +13,7 @@ from annotation.actions import Pick, add_tasks, lease
 from annotation.answers import Answer, save_annotations
 from annotation.models import Annotation, Consensus, Decision, Project, SentBack
 from tests import build
-from tests.in_browser import eventually, until
+from tests.in_browser import click_twice, eventually, until
 
 pytest.importorskip("playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -174,7 +174,7 @@ class TestReview:
         body = {"project": project.pk, "count": 5}
         tasks = alice.post("/api/v1/desk/lease", body, content_type="application/json").json()["tasks"]
         assert [row["task"] for row in tasks] == [back.task_id]
-        assert shown(page) == str(rows[1].pk)
+        eventually(page, lambda: shown(page) == str(rows[1].pk))
 
     def test_undo_goes_back_and_withdraws(self, page, project, people):
         rows = judged(project, people, 3)
@@ -189,13 +189,14 @@ class TestReview:
     def test_a_double_click_and_a_key_held_down_decide_once(self, page, project, people):
         rows = judged(project, people, 4)
         open_review(page, rows[0])
-        page.dblclick("[data-decide='1']")
+        click_twice(page, "[data-decide='1']", "[data-review]")
         page.wait_for_selector("text=1 saved")
         assert shown(page) == str(rows[1].pk)
         page.wait_for_timeout(LEAST_LOOK_MS)
         for _ in range(5):
             page.keyboard.down("2")  # again and again without letting go: repeats
         page.wait_for_selector("text=2 saved")
+        eventually(page, lambda: shown(page) == str(rows[2].pk))
         page.wait_for_timeout(LEAST_LOOK_MS)
         assert Decision.objects.count() == 2 and shown(page) == str(rows[2].pk)
 
@@ -366,7 +367,7 @@ class TestGrid:
 
     def test_a_double_click_confirms_one_page(self, page, grid):
         grid(30)
-        page.dblclick("[data-do=confirm]")
+        click_twice(page, "[data-do=confirm]", "[data-grid]")
         page.wait_for_selector("text=Page 2 of 2")
         page.wait_for_selector("text=24 saved")
         page.wait_for_timeout(500)

@@ -5,12 +5,13 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 from django.urls import reverse
 
 from generation.actions import import_product_files
 from generation.models import CategoryDefaults, Product, Prompt, VariableList
 from tests import build
+from tests.locks import somebody_waits_for_us
 
 pytestmark = pytest.mark.django_db(transaction=True)
 JSON = "application/json"
@@ -26,15 +27,10 @@ def somebody_else(write):
             with transaction.atomic():
                 write()
                 written.set()
-                with connection.cursor() as cursor:
-                    for _ in range(6000):
-                        # For us: on this server others' tests wait for locks too.
-                        cursor.execute(
-                            "SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
-                        )
-                        if cursor.fetchone():
-                            return
-                        time.sleep(0.01)
+                for _ in range(6000):
+                    if somebody_waits_for_us():
+                        return
+                    time.sleep(0.01)
             failed.append("nobody came to wait")
         except Exception as error:  # noqa: BLE001 - told in the test's own thread
             failed.append(error)

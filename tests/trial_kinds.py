@@ -4,19 +4,46 @@ import os
 import signal
 import time
 
+from django.conf import settings
+
 from runs.context import BadInput
 from runs.kinds import kind, kind_in_parts
 
 kind_in_parts("trial_parts", "Parts", gather=lambda results: {"sum": sum(result["n"] for result in results)})
 
 
+def wait(ctx, holds):
+    while not holds():
+        ctx.stop_if_asked()
+        time.sleep(0.02)
+
+
+def folder_of(run):
+    return settings.DATA_DIR / "work" / f"run-{run.pk}"
+
+
+def let_go(run):
+    (folder_of(run) / "go").touch()
+
+
 @kind("trial_count", "Count", queue="light")
 def count(ctx):
-    """Counts in a file, one line a step, going on from what is there."""
+    """Counts in a file, one line a step, going on from what is there.
+
+    meet: begins when so many processes are at runs of this folder. hold: does that step only when it is let go (let_go).
+    """
     path = ctx.folder / "lines"
     n = ctx.params["n"]
+    if meet := ctx.params.get("meet"):
+        here = ctx.folder.parent / "here"
+        here.mkdir(exist_ok=True)
+        (here / str(os.getpid())).touch()
+        wait(ctx, lambda: len(list(here.iterdir())) >= meet)
     for at in range(len(path.read_text().splitlines()) if path.exists() else 0, n):
         ctx.stop_if_asked()
+        if at == ctx.params.get("hold") and not (ctx.folder / "go").exists():
+            ctx.progress(at, n, force=True)
+            wait(ctx, (ctx.folder / "go").exists)
         with open(path, "a") as file:
             file.write(f"{at} {os.getpid()}\n")
         ctx.progress(at + 1, n)

@@ -12,6 +12,9 @@ from urllib.parse import quote
 from django.conf import settings
 from django.db import connection
 
+from runs.actions import start_in_parts
+from tests import trial_kinds  # noqa: F401 - the workers know them by EXTRA_TASKS
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -58,7 +61,14 @@ def workers(n: int = 1, *queues: str, **options):
                 process.wait()
 
 
-def wait_until(check, seconds: float = 60, every: float = 0.2):
+def all_up(n: int) -> None:
+    """Until n workers on the light queue have taken a part of one run, each with a child that is ready."""
+    parts = [{"n": 1, "meet": n}] * (4 * n)  # a worker fetches some before it can do them
+    run = start_in_parts("trial_parts", "trial_count", parts, params={})
+    wait_until(lambda: type(run).objects.get(pk=run.pk).is_finished)
+
+
+def wait_until(check, seconds: float = 120, every: float = 0.2):
     """The first true value of `check`, or the failure after so many seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
