@@ -229,7 +229,7 @@ def main() -> None:
         sys.stdout.flush()
 
     held_out = {folder.name: DrawnScenes(folder) for folder in args.held_out}
-    steps = (args.trunk_steps, args.steps)
+    steps = (0 if args.start else args.trunk_steps, args.steps)
     drawn = DrawnScenes(*args.scenes, of_each=args.of_each)
     metrics = pretrain(drawn, held_out, args.work, args.out, steps, args.seed, log, args.start)
     log(json.dumps(metrics))
