@@ -76,7 +76,11 @@ def _with_busy(station: Station, busy: dict[str, tuple[int, float]]) -> Station:
     mine = [state for kind, state in busy.items() if STATION_OF_KIND.get(kind) == station.key]
     if not mine:
         return station
-    return replace(station, busy_runs=sum(count for count, _ in mine), busy_share=mine[-1][1])
+    station = replace(station, busy_runs=sum(count for count, _ in mine), busy_share=mine[-1][1])
+    if station.key == "candidates" and station.wants and station.action:  # the first ones: asked for, and not there yet
+        seen = reverse("runs") + "?" + urlencode({"state": "unfinished", "kind": "generate"})
+        return replace(station, next_step="The first pictures are being drawn.", action=Action("Watch them come", seen))
+    return station
 
 
 def _page(user: Any, ability: str, name: str, *args: Any, **query: Any) -> str:

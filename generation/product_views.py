@@ -163,7 +163,9 @@ def cut_out_panel(request: HttpRequest, pk: int) -> HttpResponse:
     known = Q(sku__in=[item["sku"] for item in items if "sku" in item])
     known |= Q(pk__in=[item["product"] for item in items if "product" in item])
     shown = list(Product.objects.filter(known, is_cut_out_by_model=True).order_by("-pk")[:CUT_SHOWN])
-    content = render_to_string("generation/cut_out_panel.html", {"run": run, "shown": shown}, request=request)
+    told = run.result or {}
+    context = {"run": run, "shown": shown, "cut": told.get("products", 0) - told.get("to_cut_by_hand", 0)}
+    content = render_to_string("generation/cut_out_panel.html", context, request=request)
     return HttpResponseStopPolling(content) if run.is_finished and request.htmx else HttpResponse(content)
 
 

@@ -181,6 +181,14 @@ class TestStations:
         station = self.station(people["max"], "candidates")
         assert (station.busy_runs, station.busy_share) == (1, 0.25)
 
+    def test_while_the_first_pictures_are_drawn_nobody_is_asked_to_draw_them(self, people):
+        build.product()
+        build.prompt()
+        assert self.station(people["max"], "candidates").action.text == "Draw candidates"
+        Run.objects.create(kind="generate", title="Draw", state="waiting", total=4)
+        station = self.station(people["max"], "candidates")
+        assert station.next_step == "The first pictures are being drawn." and station.action.url.startswith(reverse("runs"))
+
     def test_availability_is_the_share_people_call_available(self, people, loop):
         from frontend_templates.numbers import count
 
