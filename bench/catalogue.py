@@ -23,6 +23,7 @@ from typing import Any
 from bench._platform import platform
 
 RF1M = 1_058_230
+LEAST_ROWS = 3_000  # pairs, decisions and rounds are made of the first 2,000
 LIMIT_MS = 300
 # What stands in an address, by what is before it.
 PLACES = {
@@ -76,6 +77,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--no-fit", action="store_true", help="leave the fit of the consensus out (minutes with a million)")
     parser.add_argument("--keep", type=Path, help="a folder: its rows are used again if it has some, and left there")
     args = parser.parse_args(argv)
+    if args.rows < LEAST_ROWS:
+        parser.error(f"--rows: at least {LEAST_ROWS:,}, for some of its pages show as many")
     if args.keep:
         args.keep.mkdir(parents=True, exist_ok=True)
         result = _bench(args.keep.resolve(), args)
