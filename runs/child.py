@@ -4,12 +4,10 @@ It reads one JSON line per run from standard input and answers with one on its f
 out-of-memory kill or a hang in C code takes only this process; the worker tells the run's row.
 """
 
-import ctypes
 import io
 import json
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -18,16 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from adproof.processes import die_with_parent
+
 log = logging.getLogger("runs.child")
 HEARTBEAT_S = 2.0
-
-
-def die_with_parent() -> None:
-    """Linux: be killed when the worker dies. Elsewhere end of input does the same, a little later."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
-        if os.getppid() == 1:
-            os._exit(3)
 
 
 class Heartbeat(threading.Thread):
@@ -161,7 +153,7 @@ def _open_log(path: Path) -> int:
 
 
 def main() -> None:
-    die_with_parent()
+    die_with_parent(int(sys.argv[1]))
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     sys.stdout, sys.stderr = _printing_to(1), _printing_to(2)
     import django

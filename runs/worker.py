@@ -31,7 +31,7 @@ class Child:
             **os.environ,
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "runs.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
+            [sys.executable, "-m", "runs.child", str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
             cwd=settings.BASE_DIR, text=True, bufsize=1,
         )  # fmt: skip
         _children.add(self)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 
@@ -65,7 +66,7 @@ class Child:
     """What a worker keeps to run its runs in; its log is on that disk too."""
 
     def __init__(self):
-        command = [sys.executable, "-m", "runs.child"]
+        command = [sys.executable, "-m", "runs.child", str(os.getpid())]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(OMP_NUM_THREADS="1"), cwd=ROOT, text=True, bufsize=1)  # fmt: skip
         assert self.process.stdout.readline()
 

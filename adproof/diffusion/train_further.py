@@ -50,6 +50,7 @@ from adproof.diffusion.train_mini import (
     to_signed,
     tokens_of,
 )
+from adproof.processes import DiesWithParent
 
 RATE = 1e-3
 STEADY = 0.2  # share of the time before the learning rate begins to fall
@@ -140,7 +141,8 @@ def prepare(generator: Path, scenes: Path, out: Path, processes: int) -> None:
 
 def together(work: Callable[..., None], calls: Sequence[tuple[Any, ...]]) -> None:
     """Each call in a process of its own. Raises RuntimeError: one failed, which says why."""
-    workers = [multiprocessing.get_context("spawn").Process(target=work, args=call) for call in calls]
+    target, spawning = DiesWithParent(work), multiprocessing.get_context("spawn")
+    workers = [spawning.Process(target=target, args=call) for call in calls]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -376,7 +378,7 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     prepare(args.generator, args.scenes, args.out, args.processes)
     (args.out / "meeting").unlink(missing_ok=True)
-    spawn(train_process, (args,), args.processes)  # type: ignore[no-untyped-call]
+    spawn(DiesWithParent(train_process), (args,), args.processes)  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":
