@@ -4,11 +4,15 @@ import hashlib
 import os
 import re
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_NEW = ".new-"
+UNFINISHED_S = 24 * 3600.0
 
 
 class BlobStore:
@@ -77,9 +81,24 @@ class BlobStore:
         with self.path(sha).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == sha
 
+    def forget_unfinished(self, older_than_s: float = UNFINISHED_S) -> int:
+        """Remove what processes that were killed in the middle of a write have left.
+
+        Args:
+            older_than_s: what was begun later may still be written.
+        Returns: how many files.
+        """
+        before, removed = time.time() - older_than_s, 0
+        for entry in os.scandir(self.root):
+            with suppress(FileNotFoundError):  # finished in this moment
+                if entry.name.startswith(_NEW) and entry.stat().st_mtime < before:
+                    os.unlink(entry.path)
+                    removed += 1
+        return removed
+
     def _write(self, fill: Callable[[BinaryIO], str]) -> str:
         # The temporary file lies in the store, so that the rename stays within one filesystem and is atomic.
-        handle, name = tempfile.mkstemp(dir=self.root, prefix=".new-")
+        handle, name = tempfile.mkstemp(dir=self.root, prefix=_NEW)
         temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:

@@ -2,6 +2,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -99,3 +100,12 @@ def test_a_full_disk_raises_and_leaves_nothing_behind(store: BlobStore) -> None:
     done = subprocess.run([sys.executable, "-c", FULL_DISK, str(store.root)], check=False)
     assert done.returncode == 3
     assert files(store) == []
+
+
+def test_what_killed_writers_left_is_removed_once_nobody_can_be_at_it(store: BlobStore) -> None:
+    sha = store.put(b"teapot")
+    for name, age_s in ((".new-old", 2 * 24 * 3600), (".new-now", 0)):
+        (store.root / name).write_bytes(b"half")
+        os.utime(store.root / name, (time.time() - age_s,) * 2)
+    assert store.forget_unfinished() == 1
+    assert not (store.root / ".new-old").exists() and (store.root / ".new-now").exists() and store.get(sha) == b"teapot"
