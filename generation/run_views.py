@@ -69,7 +69,7 @@ def generate(request: HttpRequest) -> HttpResponse:
             context |= {"estimate": found, "money": costs.money(found.seconds)}
             return render(request, "generation/generate.html#estimate", context)
         try:
-            run = ordering.start(wish, request.user)
+            run = ordering.start(wish, request.user, once=True)
         except CannotStart as problem:
             form.add_error(None, str(problem))
         else:
@@ -135,7 +135,8 @@ def _recurrent(run: Run) -> dict[str, Any]:
     within = sorted((int(key.removeprefix(name)), share) for key, share in result.items() if key.startswith(name))
     return {
         "draws": result["draws"], "mean": result["mean_attempts"], "abandoned": result.get("abandoned"),
-        "saved": 100 * result.get("share_of_steps_saved", 0),
+        # Runs from before passes were counted have the share of steps.
+        "saved": 100 * result.get("share_of_passes_saved", result.get("share_of_steps_saved", 0)),
         "within": [{"attempts": attempts, "percent": 100 * share} for attempts, share in within],
     }  # fmt: skip
 

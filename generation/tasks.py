@@ -4,8 +4,14 @@ from typing import Any
 
 from generation import costs, figures, prompt_results  # noqa: F401 - they declare what the clock counts
 from generation.blobs import blobs
+from runs.clock import regularly
 from runs.context import BadInput, RunContext, StopRequested
 from runs.kinds import kind, kind_in_parts
+
+
+@regularly(seconds=3600)
+def forget_unfinished_pictures() -> None:
+    blobs().forget_unfinished()
 
 
 def _sum_of_parts(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -24,8 +30,8 @@ def gather_drawn(results: list[dict[str, Any]]) -> dict[str, Any]:
         total[key.replace("available_by_", "availability_at_")] = round(total[key] / draws, 4)
     # Not by pictures: those of a draw that waits to be tried again are there, and the draw is not counted yet.
     total["mean_attempts"] = round(total.get("attempts_drawn", total["images"]) / draws, 3)
-    if total.get("steps"):
-        total["share_of_steps_saved"] = round(total["steps_saved"] / total["steps"], 4)
+    if total.get("passes"):
+        total["share_of_passes_saved"] = round(total["passes_saved"] / total["passes"], 4)
     return total
 
 
@@ -55,7 +61,7 @@ def generate_part(ctx: RunContext) -> dict[str, Any]:
 
     generator = Generator.objects.get(pk=ctx.params["generator"])
     work = Work(ctx, generator)
-    items = items_of(planned(ctx.params), generator)
+    items = items_of(planned(ctx.params), generator, ctx.log)
     images, seconds, done = 0, 0.0, 0
     work.results = lambda: {"images": images, "seconds": round(seconds, 2)}
     for batch in batches(items):

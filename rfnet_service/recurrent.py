@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,7 @@ class Tally:
     """What was drawn, and at which attempt each draw became available."""
 
     attempts: int
-    looked_after: int | None = None  # step of early stop
+    looked_after: int | None = None  # step of early stop: so many passes through the net
     images: int = 0
     abandoned: int = 0
     seconds: float = 0.0
@@ -30,7 +31,7 @@ class Tally:
     # The attempt that each draw has come to. Where a budget ended the part, only those that have a picture are told of.
     begun: dict[UUID, int] = field(default_factory=dict)
 
-    def result(self, steps: int, failed: Set[UUID] = frozenset()) -> dict[str, Any]:
+    def result(self, passes: int, failed: Set[UUID] = frozenset()) -> dict[str, Any]:
         """Sums only, so that parts add up; see generation.tasks.gather_drawn for the shares.
 
         Draws that failed under way are counted by the part that goes on with them.
@@ -48,26 +49,27 @@ class Tally:
         if self.looked_after is not None:
             found |= {
                 "abandoned": self.abandoned,
-                "steps": self.images * steps,
-                "steps_saved": self.abandoned * max(0, steps - self.looked_after),
+                "passes": self.images * passes,
+                "passes_saved": self.abandoned * max(0, passes - self.looked_after),
             }
         return found
 
 
-def steps_of(generator: Generator) -> int:
-    from adproof.diffusion.config import GeneratorConfig
+def passes_of(generator: Generator) -> int:
+    """Passes through the net of a finished picture; a scheduler may take more than one a step."""
+    from generation import runtime
 
-    return GeneratorConfig.from_dict(generator.config).steps
+    return runtime.drawer(generator.key, json.dumps(generator.config, sort_keys=True)).passes
 
 
 def early_look(checkpoint: Checkpoint, generator: Generator, values: dict[str, Any] | None) -> EarlyLook | None:
     """Early stop as a run asks for it. Raises BadInput where its step is not in the middle of a draw."""
     if not values:
         return None
-    steps = steps_of(generator)
-    if not 1 <= values["step"] < steps:
+    passes = passes_of(generator)
+    if not 1 <= values["step"] < passes:
         raise BadInput(
-            f"Early stop looks after step {values['step']}, but {generator} draws in {steps}: name an earlier step."
+            f"Early stop looks after step {values['step']}, but {generator} draws in {passes}: name an earlier step."
         )
 
     def chances(

@@ -50,17 +50,17 @@ def recurrent_part(ctx: RunContext) -> dict[str, Any]:
     from generation.planned import planned
     from generation.working import Work
     from rfnet_service.actions import promoted
-    from rfnet_service.recurrent import Tally, draw_and_judge, early_look, steps_of
+    from rfnet_service.recurrent import Tally, draw_and_judge, early_look, passes_of
 
     checkpoint = promoted()
     if checkpoint is None:
         raise BadInput("Recurrent Generation needs an RFNet to judge: train one and promote it, then resume this run.")
     generator = Generator.objects.get(pk=ctx.params["generator"])
-    early = early_look(checkpoint, generator, ctx.params.get("early_stop"))
-    work = Work(ctx, generator, early)
-    items = items_of(planned(ctx.params), generator)
-    tally, steps = Tally(ctx.params["attempts"], early.step if early else None), steps_of(generator)
-    work.results = lambda: tally.result(steps, work.failed_draws)
+    work = Work(ctx, generator)  # says how to get a generator that is not there
+    work.early = early = early_look(checkpoint, generator, ctx.params.get("early_stop"))
+    items = items_of(planned(ctx.params), generator, ctx.log)
+    tally, passes = Tally(ctx.params["attempts"], early.step if early else None), passes_of(generator)
+    work.results = lambda: tally.result(passes, work.failed_draws)
     done = 0
     for batch in batches(items):
         waiting = list(batch)

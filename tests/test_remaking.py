@@ -102,7 +102,7 @@ def test_early_stop_keeps_what_it_gave_up_to_itself_and_the_rest_is_drawn_to_the
     given_up, drawn = Candidate.objects.filter(abandoned_at_step=2), Candidate.objects.filter(abandoned_at_step=None)
     assert (given_up.count(), drawn.count()) == (2, 2)
     assert run.result["abandoned"] == given_up.count() and run.result["draws"] == 4
-    assert run.result["steps_saved"] == 2 * given_up.count() and run.result["mean_attempts"] == 1
+    assert run.result["passes_saved"] == 2 * given_up.count() and run.result["mean_attempts"] == 1
     assert run.result["availability_at_1"] == run.result["available"] / 4
     assert {row.saliency_model.endswith("-quick") for row in given_up} == {True} != {row.saliency_model.endswith("-quick") for row in drawn}
     for row in [*given_up, *drawn]:
@@ -133,3 +133,13 @@ def test_an_early_stop_after_the_last_step_fails_the_run_in_words(generator, jud
     run = planning.start_generation(products=[build.product()], prompts=[build.prompt()], early_stop={"step": STEPS, "threshold": 0.1})
     part = do(run.parts.get())
     assert part.state == "failed" and "name an earlier step" in part.error
+
+
+def test_of_a_second_order_scheduler_passes_through_the_net_are_saved_not_its_steps(folder, judge):
+    config = {"kind": "mini", "base": str(folder), "steps": STEPS, "size": 128, "scheduler": "HeunDiscreteScheduler"}
+    row = actions.register_generator("heun", "mini", config, key_of_config(GeneratorConfig.from_dict(config)))
+    run = draw(2, generator=row, early_stop={"step": STEPS + 1, "threshold": 1.0})
+    passes = 2 * STEPS - 1
+    told = {name: run.result[name] for name in ("abandoned", "passes", "passes_saved", "share_of_passes_saved")}
+    saved = passes - (STEPS + 1)
+    assert told == {"abandoned": 2, "passes": 2 * passes, "passes_saved": 2 * saved, "share_of_passes_saved": round(saved / passes, 4)}

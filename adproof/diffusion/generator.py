@@ -73,7 +73,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class EarlyStop:
-    """After these steps, ask which images are worth going on with.
+    """After these steps (passes through the net), ask which images are worth going on with.
 
     keep(step, indices of the requests, the pictures they are heading for) -> one bool each.
     """
@@ -121,6 +121,12 @@ class Generator:
         pipeline.to(cfg.device)
         _arrange(pipeline, cfg)
         return cls(cfg, pipeline, generator_key(cfg, folders))
+
+    @property
+    def passes(self) -> int:
+        """Passes through the net that a finished picture takes: with second-order schedulers (Heun) nearly two a step."""
+        self.pipeline.scheduler.set_timesteps(self.config.steps, device=self.config.device)
+        return self.sampler.total_steps()
 
     def generate(self, requests: Sequence[DrawRequest], on_step: OnStep | None = None) -> list[Uint8Array]:
         """Draw the requests, in their order: (size, size, 3) uint8 each. See `draw`."""
