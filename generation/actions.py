@@ -14,7 +14,7 @@ from generation.importing import Problem, ProductFile, from_csv, from_pictures
 from generation.looks import look_of
 from generation.models import Candidate, Generator, Product
 from generation.planning import CannotStart
-from runs.actions import start_in_parts
+from runs.actions import digest_of, start_in_parts
 from runs.models import Run
 
 PERCEIVED_TOGETHER = 256
@@ -79,7 +79,7 @@ def start_cutting(items: list[dict[str, Any]], user: Any = None, **params: Any) 
     return start_in_parts(
         "cut_out", "cut_out_items", [{"items": part, **params} for part in parts], params={"products": len(items)},
         title=f"Cut out {len(items):,} product{'' if len(items) == 1 else 's'}", user=user,
-        sizes=[len(part) for part in parts],
+        sizes=[len(part) for part in parts], asked=digest_of(user, items, params),
     )  # fmt: skip
 
 
@@ -182,11 +182,14 @@ def register_generator(
 
 
 def put_in_use(generator: Generator) -> None:
-    """Raises CannotStart: it draws nothing."""
+    """Raises CannotStart: it draws nothing, or is not there any more; then the one in use stays in use."""
     if generator.kind == Generator.IMPORTED:
         raise CannotStart(f"{generator} stands for a generator elsewhere and can't draw here.")
     with transaction.atomic():
-        list(Generator.objects.select_for_update().filter(is_in_use=True))
+        # All of them, in one order: two people who choose in the same moment come one after the other.
+        there = list(Generator.objects.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
+        if generator.pk not in there:
+            raise CannotStart(f"{generator} is not there any more: choose another.")
         Generator.objects.filter(is_in_use=True).update(is_in_use=False)
         Generator.objects.filter(pk=generator.pk).update(is_in_use=True)
     generator.is_in_use = True
@@ -194,14 +197,18 @@ def put_in_use(generator: Generator) -> None:
 
 def flag_unsuitable(product: Product, reason: str) -> None:
     """The source picture is at fault: its candidates leave the queue of tasks and every later dataset version."""
-    product.unsuitable, product.unsuitable_reason = True, reason[:300]
-    product.save(update_fields=["unsuitable", "unsuitable_reason"])
+    _flagged(product, unsuitable=True, unsuitable_reason=reason[:300])
 
 
 def unflag(product: Product) -> None:
     """Its picture is good after all: its candidates are back in the queue and in later versions."""
-    product.unsuitable, product.unsuitable_reason = False, ""
-    product.save(update_fields=["unsuitable", "unsuitable_reason"])
+    _flagged(product, unsuitable=False, unsuitable_reason="")
+
+
+def _flagged(product: Product, **values: Any) -> None:
+    for name, value in values.items():
+        setattr(product, name, value)
+    Product.objects.filter(pk=product.pk).update(**values)  # deleted in this very moment: nothing to flag
 
 
 def start_perception(candidates: QuerySet[Candidate]) -> Run | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.db.models import Count
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework.decorators import api_view, permission_classes
@@ -17,7 +18,7 @@ from config.paging import older_than
 from config.strict import named, read
 from generation import api_serializers as serializers
 from generation import failures
-from generation.costs import cost_of
+from generation.costs import Cost, cost_of, costs_of
 from generation.models import Failure, Plan
 from generation.ordering import Wish, start
 from generation.planning import Budget, CannotStart, give_more
@@ -37,11 +38,15 @@ def _plan(run: int) -> Plan:
 
 
 def _told(plan: Plan) -> dict[str, Any]:
-    run, cost = plan.run, cost_of(plan.run)
+    return _in_words(plan, cost_of(plan.run), plan.failures.count())
+
+
+def _in_words(plan: Plan, cost: Cost, failed: int) -> dict[str, Any]:
+    run = plan.run
     return {
         "id": run.pk, "title": run.title, "state": run.state, "generator": plan.generator_id, "done": run.done,
         "total": run.total, "images": cost.images, "seconds": round(cost.seconds, 2),
-        "seconds_per_image": cost.seconds_per_image, "available": cost.available, "failed": plan.failures.count(),
+        "seconds_per_image": cost.seconds_per_image, "available": cost.available, "failed": failed,
         "left_out": plan.left_out, "error": run.error, "page": reverse("run", args=[run.pk]),
         "budget": {
             "images": plan.budget_images,
@@ -61,7 +66,9 @@ def _budget(asked: dict[str, Any]) -> Budget:
 @extend_schema(
     methods=["POST"], tags=["generation"], operation_id="generation_start", summary="Have candidates drawn",
     description="Products x prompts x seeds, worked off by all free workers. Products flagged unsuitable are left out"
-    " and counted. With a budget the run ends as `spent` and can be given more.",
+    " and counted. With a budget the run ends as `spent` and can be given more. The same body from you within a minute, as a"
+    " client sends it again whose answer was lost, is answered with the run that is there: name another `base_seed` for"
+    " another one.",
     request=serializers.GenerateIn, responses=serializers.GenerationRunOut,
     examples=[
         OpenApiExample("Everything once", value={}, request_only=True),
@@ -82,7 +89,7 @@ def runs(request: Request) -> Response:
     if "early_stop" in asked:
         asked["early_stop"] = dict(asked["early_stop"])
     try:
-        run = start(Wish(**asked, budget=budget), request.user)
+        run = start(Wish(**asked, budget=budget), request.user, once=True)
     except CannotStart as problem:
         raise ValidationError({"detail": str(problem)}) from problem
     return Response(_told(_plan(run.pk)))
@@ -91,7 +98,10 @@ def runs(request: Request) -> Response:
 def _listed(asked: dict[str, Any]) -> Response:
     rows = Plan.objects.light().select_related("run")
     found, last = older_than(rows, asked.get("before"), asked["limit"], by="run_id")
-    return Response({"runs": [_told(plan) for plan in found], "next": last})
+    costs = costs_of([plan.run for plan in found])
+    failed = dict(Failure.objects.filter(plan__in=found).order_by().values_list("plan").annotate(Count("pk")))
+    told = [_in_words(plan, costs[plan.run_id], failed.get(plan.pk, 0)) for plan in found]
+    return Response({"runs": told, "next": last})
 
 
 @extend_schema(

@@ -73,7 +73,10 @@ class GenerationRunOut(serializers.Serializer):
     images = serializers.IntegerField(help_text="Pictures made, all attempts.")
     seconds = serializers.FloatField(help_text="Of computing, all workers together.")
     seconds_per_image = serializers.FloatField(allow_null=True)
-    available = serializers.IntegerField(allow_null=True, help_text="By the RFNet in use; null: it has judged none.")
+    available = serializers.IntegerField(
+        allow_null=True,
+        help_text="By the RFNet in use; null: it has judged none, or (in the list) they are still counted: ask again.",
+    )
     failed = serializers.IntegerField(help_text="Pictures that could not be drawn.")
     left_out = serializers.DictField(child=serializers.IntegerField(), help_text="Products not drawn, by why.")
     budget = BudgetOut()

@@ -57,17 +57,20 @@ class Item:
         )  # fmt: skip
 
 
-def items_of(params: dict[str, Any], generator: Generator) -> list[Item]:
-    """The pictures of a part (generation.planned)."""
+def items_of(params: dict[str, Any], generator: Generator, tell: Callable[[str], object]) -> list[Item]:
+    """The pictures of a part (generation.planned); without those whose product or prompt has been deleted since."""
     products = Product.objects.in_bulk({item["product"] for item in params["items"]})
     prompts = Prompt.objects.in_bulk({item["prompt"] for item in params["items"]})
     held = asked(params)
+    there = [item for item in params["items"] if item["product"] in products and item["prompt"] in prompts]
+    if gone := len(params["items"]) - len(there):
+        tell(f"{gone:,} of its pictures are left out: their product or prompt has been deleted since it was planned.")
     return [
         Item(
             products[item["product"]], prompts[item["prompt"]], item["seed"], _draw_of(generator.pk, item), generator,
             attempt=item.get("attempt", 1), number=item.get("number", 0), asked=held,
         )
-        for item in params["items"]
+        for item in there
     ]  # fmt: skip
 
 

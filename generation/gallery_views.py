@@ -26,7 +26,7 @@ from generation.gallery_filter import GalleryFilter
 from generation.models import Candidate, Prompt
 from generation.planning import CannotStart, start_generation
 from generation.settings_of import settings_of
-from runs.actions import start_run
+from runs.actions import digest_of, start_run
 from runs.models import Run
 
 PAGE_SIZE = 40
@@ -91,6 +91,7 @@ def candidate(request: HttpRequest, pk: int) -> HttpResponse:
         "annotations": annotations,
         "says_now": _says_now(row),
         "settings_json": json.dumps(settings_of(row), indent=2, ensure_ascii=False),
+        "once": secrets.token_hex(8),
         "query": urlencode(form.query),
         "back_url": _address(reverse("candidates"), form.query),
         "remade": Run.objects.filter(kind=REMAKE, key=_remake_key(row)).order_by("-pk").first(),
@@ -156,11 +157,11 @@ def more(request: HttpRequest, pk: int) -> HttpResponse:
     if count is None or not 1 <= count <= MOST_MORE:
         messages.error(request, f"Ask for 1 to {MOST_MORE} pictures.")
         return redirect("candidate", pk)
-    prompts = Prompt.objects.filter(pk=row.prompt_id)
+    prompts, once = Prompt.objects.filter(pk=row.prompt_id), request.POST.get("once", "")[:32]
     try:
         run = start_generation(
             products=[row.product], prompts=prompts, generator=row.generator, per_pair=count, user=request.user,
-            base_seed=secrets.randbelow(2**31),
+            base_seed=secrets.randbelow(2**31), asked=digest_of(request.user, "more", pk, count, once) if once else "",
         )  # fmt: skip
     except CannotStart as problem:
         messages.error(request, str(problem))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from django.apps import apps
 from django.db.models import Q, QuerySet
 
 from config.numbers import id_of
+from generation import choosing
 from generation.costs import pace_of
 from generation.models import Generator, Product, Prompt
-from generation.planning import Budget, CannotStart, choose, start_generation
+from generation.planning import Budget, CannotStart, start_generation
+from runs.actions import digest_of
 from runs.models import Run
 
 MAX_SEEDS = 50
@@ -97,8 +99,11 @@ def has_judge() -> bool:
     return bool(apps.get_model("rfnet_service", "Checkpoint").objects.filter(is_promoted=True).exists())
 
 
-def start(wish: Wish, user: Any = None) -> Run:
-    """Raises CannotStart with what to change."""
+def start(wish: Wish, user: Any = None, *, once: bool = False) -> Run:
+    """once: asked for by the same person in the same words within a minute, it is the run that is there.
+
+    Raises CannotStart with what to change.
+    """
     if (wish.attempts > 1 or wish.early_stop) and not has_judge():
         raise CannotStart(
             "Drawing again, and giving up early, need an RFNet in use to judge: choose neither, or promote a checkpoint first."
@@ -107,6 +112,7 @@ def start(wish: Wish, user: Any = None) -> Run:
         products=wish.chosen_products(), prompts=wish.chosen_prompts(), per_pair=wish.per_pair, attempts=wish.attempts,
         generator=wish.chosen_generator(), limit=wish.limit, user=user, budget=wish.budget, early_stop=wish.early_stop,
         base_seed=secrets.randbelow(2**31) if wish.base_seed is None else wish.base_seed,
+        asked=digest_of(user, asdict(wish)) if once else "",
     )  # fmt: skip
 
 
@@ -122,7 +128,8 @@ class Estimate:
 
 def estimate(wish: Wish) -> Estimate:
     """What `start` would make, not counting attempts."""
-    chosen = choose(wish.chosen_products(), wish.chosen_prompts())
+    products = wish.chosen_products()
+    chosen = choosing.count(products, wish.chosen_prompts())
     planned = chosen.pairs * wish.per_pair
     images = min(planned, wish.limit or planned)
     pace_s = pace_of(wish.chosen_generator())
@@ -130,8 +137,8 @@ def estimate(wish: Wish) -> Estimate:
         images = min(images, wish.budget.images)
     if wish.budget.seconds is not None and pace_s:
         images = min(images, max(1, int(wish.budget.seconds / pace_s)))
-    some = list(Product.objects.filter(pk__in=chosen.products[:SOME]).order_by("-pk"))
+    some = choosing.some_of_them(products, SOME)
     return Estimate(
         images, images * pace_s if images and pace_s else None, chosen.left_out, images < planned,
-        len(chosen.products), some,
+        chosen.products, some,
     )  # fmt: skip

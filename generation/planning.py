@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from adproof import wording
+from generation import choosing
+from generation.choosing import Counted
 from generation.models import Generator, Plan, Product, Prompt
-from generation.scenes import packed
-from runs.actions import add_parts, start_run
+from generation.scenes import Scene, packed
+from runs.actions import add_parts, asked_just_now, start_run
 from runs.models import Run
 
 PART_SIZE = 16
@@ -59,25 +61,13 @@ class Budget:
 
 @dataclass
 class Chosen:
-    """The products and prompts that are drawn, with their categories as they are now, and what is left out."""
+    """The products and prompts that are drawn, with their categories as they were then."""
 
     products: list[int]
     product_kinds: list[int]
     prompts: list[int]
     # Of each prompt the categories it is for; empty: for all.
     prompt_kinds: list[list[int]]
-    left_out: dict[str, int] = field(default_factory=dict)
-    # What the kinds are called.
-    categories: list[str] = field(default_factory=list)
-
-    @property
-    def pairs(self) -> int:
-        """How many are drawn, counted by category: the form asks at every keystroke."""
-        if not self.products:
-            return 0
-        kinds = 1 + max(kind for wanted in [[0], *self.prompt_kinds] for kind in wanted)
-        of_kind = np.bincount(np.asarray(self.product_kinds, np.int64), minlength=kinds)
-        return int(sum(of_kind[wanted].sum() if wanted else len(self.products) for wanted in self.prompt_kinds))
 
     @cached_property
     def fitting(self) -> np.ndarray:
@@ -95,9 +85,9 @@ class Chosen:
         return self.products[index], self.prompts[(index + shift) % len(self.prompts)]
 
 
-def choose(products: Iterable[Product] | QuerySet[Product], prompts: Iterable[Prompt]) -> Chosen:
-    """Unsuitable products, and those that wait for somebody's look at their cut-out, are left out and counted."""
-    rows, left_out = _drawable(products)
+def choose(products: Iterable[Product], prompts: Iterable[Prompt]) -> Chosen:
+    """Of products at hand. What a run draws is chosen by the database (generation/choosing.py)."""
+    rows = [(product.pk, product.category) for product in products if product.is_drawable]
     offered = [prompt for prompt in prompts if prompt.is_active]
     names = {category for _, category in rows} | {name for prompt in offered for name in prompt.categories}
     codes = {name: n for n, name in enumerate(sorted(names))}
@@ -106,23 +96,7 @@ def choose(products: Iterable[Product] | QuerySet[Product], prompts: Iterable[Pr
         product_kinds=[codes[category] for _, category in rows],
         prompts=[prompt.pk for prompt in offered],
         prompt_kinds=[sorted({codes[name] for name in prompt.categories}) for prompt in offered],
-        left_out=left_out,
-        categories=list(codes),
     )
-
-
-def _drawable(products: Iterable[Product] | QuerySet[Product]) -> tuple[list[tuple[int, str]], dict[str, int]]:
-    names = ["pk", "category", "unsuitable", "is_waiting"]
-    if isinstance(products, QuerySet):
-        found = list(products.values_list(*names))
-    else:
-        found = [(row.pk, row.category, row.unsuitable, row.is_waiting) for row in products]
-    rows = [(pk, category) for pk, category, unsuitable, waits in found if not unsuitable and not waits]
-    counts = {
-        "unsuitable": sum(unsuitable for _, _, unsuitable, _ in found),
-        "waiting for a look": sum(waits and not unsuitable for _, _, unsuitable, waits in found),
-    }
-    return rows, {why: count for why, count in counts.items() if count}
 
 
 def seed_of(base: int, product: Product | int, prompt: Prompt | int, number: int, attempt: int = 1) -> int:
@@ -183,41 +157,54 @@ def start_generation(
     part_size: int | None = None,
     budget: Budget = Budget(),  # noqa: B008 - frozen
     early_stop: dict[str, Any] | None = None,
+    asked: str = "",
 ) -> Run:
     """Draw candidates for products x prompts x `per_pair` seeds, with up to `attempts` draws each (Recurrent Generation).
 
     `limit` plans no more than so many; `budget` lets the run end earlier, to be given more later.
 
     early_stop: {"step": after which RFNet looks at what a picture is heading for, "threshold": the p(available) under
-    which it is given up}; None: every picture is drawn to its end.
+    which it is given up}; None: every picture is drawn to its end. asked: a digest (runs.actions.digest_of); asked for by the
+    same once more within a minute, the run that is there is returned.
     Raises CannotStart with what to change.
     """
-    prompts = list(prompts)
-    generator = generator or Generator.objects.filter(is_in_use=True).first()
-    chosen = choose(products, prompts)
-    total = _checked(chosen, prompts, generator, per_pair, attempts, limit, budget)
-    assert generator is not None
+    offered = [prompt for prompt in prompts if prompt.is_active]
+    budget.check()
     early_stop = checked_early_stop(early_stop)
-    size = part_size or max(PART_SIZE, -(-total // MOST_PARTS))
-    part_params = {
-        "generator": generator.pk, "attempts": attempts, "base_seed": base_seed, "then": then_each_part or [],
-        "early_stop": early_stop,
-    }  # fmt: skip
-    title = f"Draw {total:,} candidate{'' if total == 1 else 's'}" + (
-        f", up to {attempts} attempts each" if attempts > 1 else ""
-    )
     with transaction.atomic():
+        if asked and (before := asked_just_now("generate", asked)) is not None:
+            return before
+        generator = _held_generator(generator)
         run = Run.objects.create(
-            kind="generate", title=title, state=Run.State.WAITING, total=total, started_at=timezone.now(),
-            params={"generator": generator.pk, "images": total, "attempts": attempts, "per_pair": per_pair,
-                    "early_stop": early_stop, "then": then or []},
+            kind="generate", title="Draw candidates", state=Run.State.WAITING, started_at=timezone.now(),
             created_by=user if user is not None and user.is_authenticated else None,
         )  # fmt: skip
-        Plan.objects.create(
-            run=run, generator=generator, products=chosen.products, product_kinds=chosen.product_kinds,
-            prompts=chosen.prompts, prompt_kinds=chosen.prompt_kinds, total=total, part_size=size, left_out=chosen.left_out,
-            part_params=part_params, budget_images=budget.images, budget_seconds=budget.seconds, **_held(chosen, prompts),
+        plan = Plan.objects.create(
+            run=run, generator=generator, products=[], product_kinds=[], prompts=[prompt.pk for prompt in offered],
+            total=0, part_size=0, budget_images=budget.images, budget_seconds=budget.seconds,
         )  # fmt: skip
+        scenes = _scenes(offered)
+        said = {name for scene in scenes.values() for name in scene.variables()}
+        chosen = choosing.fill(plan, products, offered, titles=wording.PRODUCT in said)
+        total = _checked(chosen, per_pair, attempts, limit)
+        size = part_size or max(PART_SIZE, -(-total // MOST_PARTS))
+        says_product = bool(said & set(wording.RESERVED)) or any(scene.usual for scene in scenes.values())
+        names = chosen.categories if says_product else []
+        # The words of the plan: what it asks for does not change under way.
+        Plan.objects.filter(pk=plan.pk).update(
+            prompt_kinds=chosen.prompt_kinds, total=total, part_size=size, left_out=chosen.left_out,
+            wording={**packed(scenes), "says_product": says_product, "categories": names},
+            part_params={
+                "generator": generator.pk, "attempts": attempts, "base_seed": base_seed, "then": then_each_part or [],
+                "early_stop": early_stop,
+            },
+        )  # fmt: skip
+        run.total, run.title = total, _title(total, attempts)
+        run.params = {
+            "generator": generator.pk, "images": total, "attempts": attempts, "per_pair": per_pair,
+            "early_stop": early_stop, "then": then or [], **({"asked": asked} if asked else {}),
+        }  # fmt: skip
+        run.save(update_fields=["total", "title", "params"])
         if total > size * PARTS_AT_ONCE:
             start_run("plan_generation", {"plan": run.pk}, title=f"Plan {total:,} candidates", user=user, parent=run)
         else:
@@ -225,39 +212,37 @@ def start_generation(
     return run
 
 
-def _held(chosen: Chosen, prompts: Sequence[Prompt]) -> dict[str, Any]:
-    """The words of the plan: what it asks for does not change under way."""
-    scenes = {prompt.pk: prompt.scene for prompt in prompts if prompt.is_active}
-    said = {name for scene in scenes.values() for name in scene.variables()}
-    says_product = bool(said & set(wording.RESERVED)) or any(scene.usual for scene in scenes.values())
-    return {
-        "wording": {
-            **packed(scenes), "says_product": says_product, "categories": chosen.categories if says_product else [],
-        },
-        "product_titles": _titles(chosen.products) if wording.PRODUCT in said else [],
-    }  # fmt: skip
+def _title(total: int, attempts: int) -> str:
+    each = f", up to {attempts} attempts each" if attempts > 1 else ""
+    return f"Draw {total:,} candidate{'' if total == 1 else 's'}{each}"
 
 
-def _titles(products: list[int]) -> list[str]:
-    """In their order. They go to the database as one array: a million of them written out take it seconds to read."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT p.title FROM unnest(%s::bigint[]) WITH ORDINALITY AS u(id, place)"
-            " JOIN generation_product p ON p.id = u.id ORDER BY u.place",
-            [products],
-        )
-        return [title for (title,) in cursor.fetchall()]
+def _held_generator(generator: Generator | None) -> Generator:
+    """The one asked for, or the one in use; nobody deletes it until the plan is there. Raises CannotStart."""
+    rows = Generator.objects.select_for_update(no_key=True)
+    held = rows.filter(pk=generator.pk).first() if generator else rows.filter(is_in_use=True).first()
+    if held is None and generator is not None:
+        raise CannotStart(f"{generator} is not there any more: choose another generator.")
+    if held is None:
+        raise CannotStart("No generator is in use: put one in use on the generators page.")
+    if held.kind == Generator.IMPORTED:
+        raise CannotStart(f"{held} stands for a generator elsewhere and can't draw here: choose another.")
+    return held
 
 
-def _checked(
-    chosen: Chosen,
-    prompts: Sequence[Prompt],
-    generator: Generator | None,
-    per_pair: int,
-    attempts: int,
-    limit: int | None,
-    budget: Budget,
-) -> int:
+def _scenes(offered: Sequence[Prompt]) -> dict[int, Scene]:
+    """By prompt. Raises CannotStart: there is none, or one can't be drawn with."""
+    if not offered:
+        raise CannotStart("No prompt to draw with: choose at least one active prompt.")
+    for prompt in offered:
+        try:
+            prompt.scene.check()
+        except wording.WordingError as problem:
+            raise CannotStart(f"The prompt “{prompt}” can't be drawn: {problem}") from problem
+    return {prompt.pk: prompt.scene for prompt in offered}
+
+
+def _checked(chosen: Counted, per_pair: int, attempts: int, limit: int | None) -> int:
     """How many pictures it makes; raises CannotStart."""
     if not chosen.products:
         left = sum(chosen.left_out.values())
@@ -266,20 +251,8 @@ def _checked(
         raise CannotStart(
             f"No product to draw: choose at least one that is not flagged unsuitable and whose cut-out is accepted.{why}"
         )
-    if not chosen.prompts:
-        raise CannotStart("No prompt to draw with: choose at least one active prompt.")
-    for prompt in (prompt for prompt in prompts if prompt.is_active):
-        try:
-            prompt.scene.check()
-        except wording.WordingError as problem:
-            raise CannotStart(f"The prompt “{prompt}” can't be drawn: {problem}") from problem
-    if generator is None:
-        raise CannotStart("No generator is in use: put one in use on the generators page.")
-    if generator.kind == Generator.IMPORTED:
-        raise CannotStart(f"{generator} stands for a generator elsewhere and can't draw here: choose another.")
     if not 1 <= attempts <= MAX_ATTEMPTS:
         raise CannotStart(f"Attempts must lie between 1 and {MAX_ATTEMPTS}.")
-    budget.check()
     total = chosen.pairs * per_pair
     if limit is not None:
         total = min(total, limit)
@@ -287,9 +260,9 @@ def _checked(
         raise CannotStart(
             f"That makes {total:,} images; 1 to {MAX_CANDIDATES_A_RUN:,} a run are allowed: choose fewer products or prompts."
         )
-    if len(chosen.products) * len(chosen.prompts) > MOST_PAIRS:
+    if chosen.products * len(chosen.prompts) > MOST_PAIRS:
         raise CannotStart(
-            f"{len(chosen.products):,} products with {len(chosen.prompts):,} prompts are more pairs than a run can put in "
+            f"{chosen.products:,} products with {len(chosen.prompts):,} prompts are more pairs than a run can put in "
             "order: choose fewer of either."
         )
     if total < 1:

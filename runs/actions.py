@@ -1,10 +1,13 @@
 """Start, stop and resume runs. Every message goes through an outbox row, so none is lost between commit and send."""
 
+import hashlib
+import json
 from collections.abc import Iterable
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from runs.kinds import kind_of
@@ -12,38 +15,73 @@ from runs.models import Outbox, Run, settle_parent
 
 # Of many messages so many are sent at once.
 SENT_AT_ONCE = 32
+# Asked for once more by the same words within so long, it is the impatient hand, or a client whose answer was lost.
+SAME_WITHIN = timedelta(seconds=60)
+NEWEST_LOOKED_AT = 200
 
 
 def start_run(kind: str, params: dict[str, Any], *, title: str = "", user: Any = None, key: str = "", total: int = 0,
               parent: Run | None = None) -> Run:  # fmt: skip
     """A queued run. With `key`, the unfinished run of that key is returned instead of a second one."""
     spec = kind_of(kind)
-    try:
-        with transaction.atomic():
-            run = Run.objects.create(
-                kind=kind, title=title or spec.title, params=params, key=key, total=total, parent=parent,
-                created_by=user if user is not None and user.is_authenticated else None, max_attempts=spec.max_attempts,
-            )  # fmt: skip
-            send(run)
-    except IntegrityError:
-        existing = Run.objects.unfinished().filter(key=key).first() if key else None
-        if existing is None:
-            raise
-        return existing
-    return run
+    for is_last in (False, False, True):
+        try:
+            with transaction.atomic():
+                run = Run.objects.create(
+                    kind=kind, title=title or spec.title, params=params, key=key, total=total, parent=parent,
+                    created_by=user if user is not None and user.is_authenticated else None, max_attempts=spec.max_attempts,
+                )  # fmt: skip
+                send(run)
+            return run
+        except IntegrityError:
+            existing = Run.objects.unfinished().filter(key=key).first() if key else None
+            if existing is not None:
+                return existing
+            if not key or is_last:
+                raise
+            # It ended in this very moment: then this one may begin.
+    raise AssertionError("the last try returns or raises")
+
+
+def digest_of(user: Any, *words: Any) -> str:
+    """What somebody asks for, for `asked_just_now`."""
+    told = json.dumps([user.pk if user is not None else None, *words], sort_keys=True, default=str)
+    return hashlib.sha256(told.encode()).hexdigest()[:32]
+
+
+def asked_just_now(kind: str, asked: str) -> Run | None:
+    """The run whose params["asked"] is this digest, begun less than SAME_WITHIN ago and not stopped or failed since.
+
+    Call it in the transaction that would start another: whoever asks for the same in the same moment waits for its end.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{kind}/{asked}"])
+    newest = Run.objects.filter(kind=kind).order_by("-pk").values("pk")[:NEWEST_LOOKED_AT]
+    fresh = Run.objects.filter(pk__in=newest, created_at__gte=timezone.now() - SAME_WITHIN, stop_requested=False)
+    fresh = fresh.exclude(state__in=[Run.State.STOPPED, Run.State.FAILED])
+    return fresh.filter(params__asked=asked).order_by("-pk").first()
 
 
 def start_in_parts(kind: str, part_kind: str, parts: Iterable[dict[str, Any]], *, params: dict[str, Any],
-                   title: str = "", user: Any = None, sizes: Iterable[int] = (), key: str = "") -> Run:  # fmt: skip
-    """A run that only waits for its parts: one queued run per element of `parts`."""
+                   title: str = "", user: Any = None, sizes: Iterable[int] = (), key: str = "",
+                   asked: str = "") -> Run:  # fmt: skip
+    """A run that only waits for its parts: one queued run per element of `parts`.
+
+    With `key`, the unfinished run of that key is returned instead of a second one; with `asked`, as `asked_just_now`.
+    """
     parts, sizes = list(parts), list(sizes)
     if not parts:
         raise ValueError("nothing to do: there is not one part")
-    existing = Run.objects.unfinished().filter(key=key).first() if key else None
-    if existing is not None:
-        return existing
     spec, part_spec = kind_of(kind), kind_of(part_kind)
     with transaction.atomic():
+        if key:  # whoever comes in the same moment waits, and then finds it
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+        existing = Run.objects.unfinished().filter(key=key).first() if key else None
+        if asked and existing is None:
+            existing, params = asked_just_now(kind, asked), {**params, "asked": asked}
+        if existing is not None:
+            return existing
         run = Run.objects.create(
             kind=kind, title=title or spec.title, params=params, state=Run.State.WAITING, key=key, total=sum(sizes),
             started_at=timezone.now(), created_by=user if user is not None and user.is_authenticated else None,

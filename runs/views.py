@@ -92,7 +92,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _facts(params: dict[str, Any], panel: str) -> dict[str, Any]:
     """What was asked for; a generator's id tells nobody anything where the panel has its name."""
-    hidden = {"generator"} if panel else set()
+    hidden = {"asked", *(["generator"] if panel else [])}
     return {
         name: value for name, value in params.items() if isinstance(value, (str, int, float)) and name not in hidden
     }

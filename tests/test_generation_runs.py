@@ -4,19 +4,22 @@ import json
 import os
 import signal
 import threading
+from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections, transaction
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 from rest_framework.authtoken.models import Token
 
 from adproof.diffusion.config import GeneratorConfig, key_of_config
-from generation import failures, planning, runtime, working
+from generation import choosing, failures, planning, runtime, working
 from generation import planned as planned_again
 from generation.blobs import blobs
-from generation.costs import cost_of
+from generation.costs import cost_of, costs_of
 from generation.models import (
     Candidate,
     CategoryDefaults,
@@ -87,9 +90,21 @@ def work_off(run):
 class TestPlans:
     def test_a_form_counts_without_putting_in_order_what_a_run_puts_in_order(self, tiny, products):
         lamps, anything = build.prompt("lamps only", categories=["lamps", "vases"]), build.prompt("anything")
-        chosen = planning.choose([*products, build.product(9, category="chairs")], [lamps, anything])
-        assert chosen.pairs == len(chosen.fitting) == 4 + 5 and planning.choose([], [lamps]).pairs == 0
-        assert planning._titles([products[2].pk, products[0].pk]) == ["Lamp 2", "Lamp 0"]
+        chosen = planning.choose([*products, chair := build.product(9, category="chairs")], [lamps, anything])
+        counted = choosing.count(Product.objects.all(), [lamps, anything])
+        assert counted.pairs == len(chosen.fitting) == 4 + 5 and choosing.count([], [lamps]).pairs == 0
+        said = build.prompt("said", text="{product} on a table")
+        plan = start([chair, products[2], products[0]], prompts=[lamps, said]).plan
+        assert plan.product_titles == ["Lamp 9", "Lamp 2", "Lamp 0"] and plan.total == 2 + 3
+
+    def test_who_starts_a_run_of_very_many_products_reads_none_of_them(self, tiny, products):
+        extra = [Product(sku=f"p{n}", title="x", image_sha256="0" * 64, width_px=1, height_px=1) for n in range(3000)]
+        Product.objects.bulk_create(extra)
+        read = []
+        with connections["default"].execute_wrapper(lambda do, sql, values, many, context: read.append((sql, do(sql, values, many, context))[0])):
+            run = start(Product.objects.order_by("-pk"), prompts=[build.prompt("said", text="{product} on a table")])
+        assert run.total == 3004 and run.plan.products[:2] == [extra[-1].pk, extra[-2].pk] and len(run.plan.product_titles) == 3004
+        assert not [sql for sql in read if sql.lstrip().startswith("SELECT") and 'FROM "generation_product"' in sql], "counted and kept by one statement"
 
     def test_parts_know_a_range_and_give_the_items_of_the_whole_plan(self, tiny, products):
         lamps, anything = build.prompt("lamps only", categories=["lamps", "vases"]), build.prompt("anything")
@@ -288,6 +303,16 @@ def test_an_available_picture_costs_what_the_judged_ones_took_and_those_given_up
     KeptFigure.objects.all().delete()
     cost = cost_of(run)
     assert (cost.available, cost.seconds_per_available, cost.images, cost.seconds) == (1, 8.0, 8, 16.0)
+    others = [work_off(start(products, base_seed=seed)) for seed in (1, 2)]
+    Share.objects.filter(plan__run=others[0]).update(is_closed=False, images=0, seconds=0)
+    told = costs_of([run, *others])
+    assert told == {row.pk: cost_of(row) for row in (run, *others)}, "a list tells of each what its own page does"
+    KeptFigure.objects.update(due_at=timezone.now() + timedelta(hours=1))
+    with CaptureQueriesContext(connections["default"]) as few:
+        costs_of(others[:1])
+    with CaptureQueriesContext(connections["default"]) as many:
+        costs_of([run, *others])
+    assert len(many) <= len(few), "and asks no more for many than for one"
 
 
 class TestFailures:
@@ -315,6 +340,13 @@ class TestFailures:
         Run.objects.filter(pk=part(run).pk).update(state="queued")  # as after a kill in its last line
         work_off(run)
         assert Candidate.objects.count() == 1 and not Failure.objects.exists() and part(run).result["images"] == 1
+
+    def test_a_product_that_is_deleted_under_way_is_left_out_and_said(self, tiny, products):
+        run = start(products, per_pair=2)
+        products[0].delete()
+        assert work_off(run).state == "succeeded" and Candidate.objects.count() == 6
+        said = " ".join(event.message for row in run.parts.all() for event in row.events.all())
+        assert "1 of its pictures are left out: their product or prompt has been deleted" in said
 
     def test_a_later_attempt_that_failed_goes_on_with_its_draw(self, tiny, products, monkeypatch):
         import numpy as np

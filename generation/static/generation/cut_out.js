@@ -21,6 +21,16 @@ function setGround(name) {
 }
 for (const button of desk.querySelectorAll("[data-ground-of]")) button.addEventListener("click", () => setGround(button.dataset.groundOf));
 
+// Nobody has seen a cut-out in less: the second press for the one before must not accept this one.
+const LEAST_LOOK_MS = 300;
+const comesFromAccepting = sessionStorage.getItem("accepted") !== null;
+sessionStorage.removeItem("accepted");
+const shownAt = performance.now();
+desk.querySelector("[data-key=a]")?.form.addEventListener("submit", (event) => {
+  if (comesFromAccepting && performance.now() - shownAt < LEAST_LOOK_MS) return event.preventDefault();
+  sessionStorage.setItem("accepted", "");
+});
+
 const redo = desk.querySelector("#redo");
 const unsuitable = desk.querySelector("#unsuitable");
 function show(details) {
