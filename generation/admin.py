@@ -33,7 +33,7 @@ from generation.models import (
 )
 from generation.planning import MOST_TICKED, CannotStart
 from generation.prompt_forms import SCALE, PromptForm, VariableListForm
-from generation.prompt_library import CannotSave, save_list, save_prompt, why_list_stays
+from generation.prompt_library import CannotSave, delete_list, save_list, save_prompt, why_list_stays
 
 
 def picture(sha256: str) -> str:
@@ -108,7 +108,9 @@ class Dressed(forms.ModelForm):
         data: dict[str, Any] = super().clean() or {}
         if self.instance.pk:
             rows = type(self.instance)._default_manager.select_for_update()  # the admin's page is one transaction
-            now = rows.get(pk=self.instance.pk)
+            now = rows.filter(pk=self.instance.pk).first()
+            if now is None:
+                raise forms.ValidationError("Somebody has deleted this meanwhile: copy what you wrote into a new one.")
             if changes := edits.changed_since(now, self.SEEN, data.get("seen", "")):
                 self.data = self.data.copy()
                 self.data["seen"] = edits.seen(now, self.SEEN)
@@ -213,7 +215,14 @@ class VariableListAdmin(StaffAdmin):
         if row is not None and (problem := why_list_stays(row)) and self.has_delete_permission(request, row):
             self.message_user(request, problem, "error")
             return redirect("admin:generation_variablelist_change", row.pk)
-        return super().delete_view(request, object_id, extra_context)
+        try:
+            return super().delete_view(request, object_id, extra_context)
+        except CannotSave as problem:  # a prompt began to draw from it in this very moment, or somebody was first
+            self.message_user(request, str(problem), "error")
+            return redirect("admin:generation_variablelist_changelist")
+
+    def delete_model(self, request: HttpRequest, obj: VariableList) -> None:
+        delete_list(obj.pk)
 
 
 @admin.register(CategoryDefaults)

@@ -34,11 +34,17 @@ def product_edit(request: HttpRequest, pk: int) -> HttpResponse:
     changes: list[edits.Change] = []
     if form.is_bound and form.is_valid():
         with transaction.atomic():
-            now = Product.objects.select_for_update().get(pk=pk)
-            changes = edits.changed_since(now, ProductForm.SEEN, request.POST.get("seen", ""))
-            if not changes:
-                return _save(request, form, now)
-    row = Product.objects.get(pk=pk)
+            now = Product.objects.select_for_update().filter(pk=pk).first()
+            if now is not None:
+                changes = edits.changed_since(now, ProductForm.SEEN, request.POST.get("seen", ""))
+                if not changes:
+                    return _save(request, form, now)
+    row = Product.objects.filter(pk=pk).first()
+    if row is None:
+        row = product
+        form.add_error(
+            None, "Somebody has deleted this product meanwhile. What you wrote is still here: bring it in anew."
+        )
     context = {
         "form": form, "product": row, "seen": edits.seen_next(row, ProductForm.SEEN, request.POST.get("seen", ""), changes),
         "changes": changes, "categories": categories(), "in_use": actions.picture_in_use(row),

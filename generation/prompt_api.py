@@ -185,7 +185,7 @@ def _told(row: Prompt) -> Response:
 def _written(request: Request, asked: dict[str, Any], pk: int | None = None) -> Prompt:
     seen = asked.pop("version", "")
     with transaction.atomic():
-        before = Prompt.objects.select_for_update().get(pk=pk) if pk else None
+        before = named(Prompt.objects.select_for_update(), pk, "prompt") if pk else None
         if before is not None and seen and seen != edits.version(before, PromptForm.SEEN):
             raise ChangedMeanwhile
         form = PromptForm.of_values(Prompt.objects.get(pk=pk) if pk else Prompt(), asked)
@@ -195,5 +195,5 @@ def _written(request: Request, asked: dict[str, Any], pk: int | None = None) -> 
         try:
             prompt_library.save_prompt(made, before, request.user)
         except prompt_library.CannotSave as problem:
-            raise ValidationError({"name": [str(problem)]}) from problem
+            raise ValidationError({problem.field or "detail": [str(problem)]}) from problem
     return made

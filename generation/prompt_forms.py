@@ -153,9 +153,9 @@ class VariableListForm(forms.ModelForm):
             raise forms.ValidationError(f"{{{name}}} is the product's own: choose another name.")
         if VariableList.objects.filter(name=name).exclude(pk=self.instance.pk).exists():
             raise forms.ValidationError(LIST_NAME_IS_TAKEN)
-        if self.instance.pk:
+        if self.instance.pk and (now := VariableList.objects.filter(pk=self.instance.pk).first()):
             try:
-                check_rename(VariableList.objects.get(pk=self.instance.pk), name)
+                check_rename(now, name)
             except CannotSave as problem:
                 raise forms.ValidationError(str(problem)) from problem
         return name

@@ -17,11 +17,19 @@ WORDS = ("text", "negative_text", "image_scale")
 MAX_VALUES = 500
 NAME_IS_TAKEN = "There is a prompt of this name already: choose another."
 LIST_NAME_IS_TAKEN = "There is a list of this name already: choose another."
+LIST_IS_GONE = "Somebody has deleted this list meanwhile. What you wrote is still here: save once more to make it anew."
+PROMPT_IS_GONE = (
+    "Somebody has deleted this prompt meanwhile. What you wrote is still here: save once more to make it anew."
+)
 PREVIEWS = 3
 
 
 class CannotSave(ValueError):
-    """Not possible as asked; the sentence says what to do."""
+    """Not possible as asked; the sentence says what to do. field: of the form, where it belongs to one."""
+
+    def __init__(self, sentence: str, field: str | None = "name") -> None:
+        super().__init__(sentence)
+        self.field = field
 
 
 @dataclass(frozen=True)
@@ -51,8 +59,10 @@ def all_lists() -> dict[str, list[str]]:
 def save_prompt(prompt: Prompt, before: Prompt | None, user: Any) -> None:
     """Save; what candidates were drawn with stays readable. Call it in a transaction with the row of `before` locked.
 
-    Raises CannotSave: somebody has given its name to another in the same moment.
+    Raises CannotSave: somebody has given its name to another, or deleted or renamed a list that it draws from, in the same
+    moment.
     """
+    _hold_lists(prompt)
     if before is not None and any(getattr(before, name) != getattr(prompt, name) for name in WORDS):
         prompt.words_changed_at = timezone.now()
         if before.candidates.exists():
@@ -66,8 +76,38 @@ def save_prompt(prompt: Prompt, before: Prompt | None, user: Any) -> None:
         raise CannotSave(NAME_IS_TAKEN) from error
 
 
+def _hold_lists(prompt: Prompt) -> None:
+    """The lists that it draws from stay as they are called until it is saved: whoever deletes or renames one then sees it."""
+    named = {"text": _named_in(prompt.text), "negative_text": _named_in(prompt.negative_text)}
+    wanted = named["text"] | named["negative_text"]
+    rows = VariableList.objects.select_for_update(no_key=True).filter(name__in=wanted).order_by("pk")
+    there = set(rows.values_list("name", flat=True)) if wanted else set()
+    for field, names in named.items():
+        if gone := sorted(names - there):
+            raise CannotSave(f"Somebody has deleted or renamed the list {{{gone[0]}}} meanwhile: use another.", field)
+
+
+def _named_in(text: str) -> set[str]:
+    try:
+        return set(wording.variables(text)) - set(wording.RESERVED)
+    except wording.WordingError:
+        return set()  # the form has said so
+
+
 def save_list(row: VariableList) -> None:
-    """Raises CannotSave: somebody has given its name to another in the same moment."""
+    """Raises CannotSave: somebody has given its name to another, deleted it, or begun to draw from it, in the same moment."""
+    if row.pk:
+        with transaction.atomic():
+            before = VariableList.objects.select_for_update(no_key=True).filter(pk=row.pk).first()
+            if before is None:
+                raise CannotSave(LIST_IS_GONE, None)
+            check_rename(before, row.name)
+            _save_list(row)
+    else:
+        _save_list(row)
+
+
+def _save_list(row: VariableList) -> None:
     try:
         with transaction.atomic():
             row.save()

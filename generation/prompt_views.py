@@ -54,34 +54,44 @@ def prompts(request: HttpRequest) -> HttpResponse:
 @requires("generate")
 @require_http_methods(["GET", "HEAD", "POST"])
 def prompt_edit(request: HttpRequest, pk: int | None = None) -> HttpResponse:
-    prompt = get_object_or_404(Prompt, pk=pk) if pk is not None else None
+    prompt = _there(request, Prompt, pk)
     form = PromptForm(request.POST if request.method == "POST" else None, instance=prompt)
     changes: list[edits.Change] = []
-    if form.is_bound and form.is_valid():
+    if form.is_bound and form.is_valid() and (prompt or not pk):
         with transaction.atomic():
-            before = Prompt.objects.select_for_update().get(pk=pk) if pk else None
+            before = Prompt.objects.select_for_update().filter(pk=pk).first() if pk else None
             if before is not None:
                 changes = edits.changed_since(before, PromptForm.SEEN, request.POST.get("seen", ""))
-            if not changes and _saved(request, form, before):
+            if not changes and (before or not pk) and _saved(request, form, before):
                 messages.success(request, f"“{form.cleaned_data['name']}” is saved.")
                 return redirect("prompts")
-    now = Prompt.objects.get(pk=pk) if pk else Prompt()
-    add_newest([now] if pk else [], "prompt", 8)
+    now = (Prompt.objects.filter(pk=pk).first() if pk else None) or Prompt()
+    if is_gone := bool(form.is_bound and pk and not now.pk):
+        form.add_error(None, prompt_library.PROMPT_IS_GONE)
+    add_newest([now] if now.pk else [], "prompt", 8)
     sample = prompt_library.sample_product(now.categories)
     context = {
-        "form": form, "name": now.name, "prompt": now if pk else None, "changes": changes, "lists": prompt_library.all_lists(),
-        "seen": edits.seen_next(now, PromptForm.SEEN, request.POST.get("seen", ""), changes) if pk else "",
+        "form": form, "name": now.name, "prompt": now if now.pk else None, "changes": changes,
+        "lists": prompt_library.all_lists(), "action": reverse("prompt_create") if is_gone else "",
+        "seen": edits.seen_next(now, PromptForm.SEEN, request.POST.get("seen", ""), changes) if now.pk else "",
         "sample": sample, "newest": getattr(now, "newest", []), "suffixes": prompt_library.SUFFIXES,
-        "earlier": now.earlier_texts.select_related("changed_by").order_by("-pk")[:20] if pk else [],
+        "earlier": now.earlier_texts.select_related("changed_by").order_by("-pk")[:20] if now.pk else [],
     }  # fmt: skip
     return render(request, "generation/prompt.html", context, status=422 if form.is_bound else 200)
+
+
+def _there(request: HttpRequest, model: Any, pk: int | None) -> Any:
+    """The row, to be shown or saved. None: a new one, or one that was deleted while its form was filled in."""
+    if request.POST.get("seen"):
+        return model.objects.filter(pk=pk).first()
+    return None if pk is None else get_object_or_404(model, pk=pk)
 
 
 def _saved(request: HttpRequest, form: PromptForm, before: Prompt | None) -> bool:
     try:
         prompt_library.save_prompt(form.save(commit=False), before, request.user)
     except prompt_library.CannotSave as problem:
-        form.add_error("name", str(problem))
+        form.add_error(problem.field, str(problem))
         return False
     return True
 
@@ -142,22 +152,25 @@ def variables(request: HttpRequest) -> HttpResponse:
 @requires("generate")
 @require_http_methods(["GET", "HEAD", "POST"])
 def variable_edit(request: HttpRequest, pk: int | None = None) -> HttpResponse:
-    row = get_object_or_404(VariableList, pk=pk) if pk is not None else None
+    row = _there(request, VariableList, pk)
     form = VariableListForm(request.POST if request.method == "POST" else None, instance=row)
     changes: list[edits.Change] = []
-    if form.is_bound and form.is_valid():
+    if form.is_bound and form.is_valid() and (row or not pk):
         with transaction.atomic():
-            if pk:
-                now = get_object_or_404(VariableList.objects.select_for_update(), pk=pk)
-                changes = edits.changed_since(now, VariableListForm.SEEN, request.POST.get("seen", ""))
-            if not changes and _saved_list(form):
+            before = VariableList.objects.select_for_update().filter(pk=pk).first() if pk else None
+            if before is not None:
+                changes = edits.changed_since(before, VariableListForm.SEEN, request.POST.get("seen", ""))
+            if not changes and (before or not pk) and _saved_list(form):
                 messages.success(request, f"{{{form.cleaned_data['name']}}} is saved.")
                 return redirect("variables")
-    now = get_object_or_404(VariableList, pk=pk) if pk else VariableList(name="", values=[])
+    now = (VariableList.objects.filter(pk=pk).first() if pk else None) or VariableList(name="", values=[])
+    if is_gone := bool(form.is_bound and pk and not now.pk):
+        form.add_error(None, prompt_library.LIST_IS_GONE)
     context = {
-        "form": form, "row": now if pk else None, "changes": changes,
-        "seen": edits.seen_next(now, VariableListForm.SEEN, request.POST.get("seen", ""), changes) if pk else "",
-        "used": prompt_library.users_of(now.name) if pk else [],
+        "form": form, "row": now if now.pk else None, "changes": changes,
+        "action": reverse("variable_create") if is_gone else "",
+        "seen": edits.seen_next(now, VariableListForm.SEEN, request.POST.get("seen", ""), changes) if now.pk else "",
+        "used": prompt_library.users_of(now.name) if now.pk else [],
     }  # fmt: skip
     return render(request, "generation/variable.html", context, status=422 if form.is_bound else 200)
 
@@ -166,7 +179,7 @@ def _saved_list(form: VariableListForm) -> bool:
     try:
         prompt_library.save_list(form.save(commit=False))
     except prompt_library.CannotSave as problem:
-        form.add_error("name", str(problem))
+        form.add_error(problem.field, str(problem))
         return False
     return True
 
@@ -206,7 +219,13 @@ def category_defaults(request: HttpRequest) -> HttpResponse:
             # Also where two people say it for the first time in the same moment.
             now, _ = CategoryDefaults.objects.select_for_update().get_or_create(category=name)
             changes = edits.changed_since(now, CategoryDefaultsForm.SEEN, request.POST.get("seen", ""))
-            if not changes:
+            chosen = [prompt.pk for prompt in form.cleaned_data["prompts"]]
+            held = Prompt.objects.select_for_update(no_key=True).filter(pk__in=chosen).order_by("pk")
+            if len(held) < len(chosen):
+                form.add_error(
+                    "prompts", "Somebody has deleted one of these prompts meanwhile: look at the ticks once more."
+                )
+            elif not changes:
                 form.instance.pk, form.instance._state.adding = now.pk, False
                 form.save()
                 messages.success(request, f"What is usual for “{name}” is saved.")

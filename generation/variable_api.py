@@ -140,5 +140,5 @@ def _written(asked: dict[str, Any], pk: int | None = None) -> dict[str, Any]:
         try:
             prompt_library.save_list(made)
         except prompt_library.CannotSave as problem:
-            raise ValidationError({"name": [str(problem)]}) from problem
+            raise ValidationError({problem.field or "detail": [str(problem)]}) from problem
     return _out(made, prompt_library.uses())

@@ -8,8 +8,10 @@ import pytest
 from django.db import connections, transaction
 from django.urls import reverse
 
-from generation.actions import import_product_files
-from generation.models import CategoryDefaults, Product, Prompt, VariableList
+from generation import ordering, prompt_library
+from generation.actions import import_product_files, put_in_use
+from generation.models import CategoryDefaults, Generator, Product, Prompt, VariableList
+from generation.planning import CannotStart
 from tests import build
 from tests.locks import somebody_waits_for_us
 
@@ -91,3 +93,77 @@ def test_what_is_usual_for_a_category_and_a_products_sku(olga):
     with somebody_else(lambda: build.product(7, sku="mug", title="Theirs")):
         report = import_product_files([("mug.png", build.png(build.cut_out(3)))])
     assert report.updated == ["mug"] and Product.objects.get(sku="mug").title == "Mug"
+
+
+def test_a_list_or_prompt_that_is_deleted_while_its_form_is_filled_in_is_made_anew_from_what_was_written(olga):
+    colour, oak = VariableList.objects.create(name="colour", values=["sand"]), build.prompt("Oak")
+    for row, path, asked, create, typed in (
+        (colour, reverse("variable", args=[colour.pk]), {"name": "colour", "values": "mine"}, "variable_create", "mine</textarea>"),
+        (oak, reverse("prompt", args=[oak.pk]), {"name": "Oak", "text": "on oak, mine", "image_scale": "0.5"}, "prompt_create", "on oak, mine</textarea>"),
+    ):
+        seen = olga.get(path).context["seen"]
+        with somebody_else(type(row).objects.filter(pk=row.pk).delete):
+            response = olga.post(path, {**asked, "seen": seen})
+        html = response.content.decode()
+        assert response.status_code == 422 and "Somebody has deleted this" in html and typed in html, path
+        response = olga.post(path, {**asked, "seen": seen})  # gone for a while
+        assert response.status_code == 422 and "Somebody has deleted this" in response.content.decode(), path
+        assert f'action="{reverse(create)}"' in html and olga.post(reverse(create), {**asked, "seen": response.context["seen"]}).status_code == 302
+        assert type(row).objects.get(name=row.name).pk != row.pk and olga.post(path, asked).status_code == 404
+
+
+def test_a_prompt_that_draws_from_a_list_and_the_list_s_own_fate(olga):
+    oak = {"name": "Oak", "text": "a {colour} wall, mine", "image_scale": "0.5"}
+    in_admin = {**oak, "tags": "", "is_active": "on", "earlier_texts-TOTAL_FORMS": "0", "earlier_texts-INITIAL_FORMS": "0"}
+    for path, asked, more, status in (
+        (reverse("prompt_create"), oak, {}, 422), ("/api/v1/prompts/", {**oak, "image_scale": 0.5}, {"content_type": JSON}, 400),
+        (reverse("admin:generation_prompt_add"), in_admin, {}, 200),
+    ):  # fmt: skip
+        colour = VariableList.objects.create(name="colour", values=["sand"])
+        with somebody_else(lambda pk=colour.pk: prompt_library.delete_list(pk)):
+            response = olga.post(path, asked, **more)
+        html = response.content.decode()
+        assert response.status_code == status and "colour" in html and not Prompt.objects.exists(), path
+        assert more or "a {colour} wall, mine</textarea>" in html
+
+    colour = VariableList.objects.create(name="colour", values=["sand"])
+
+    def begins_to_draw_from_it():
+        prompt_library.save_prompt(Prompt(name="Wall", text="a {colour} wall"), None, None)
+
+    with somebody_else(begins_to_draw_from_it):
+        html = olga.post(reverse("variable_delete", args=[colour.pk]), follow=True).content.decode()
+    assert "{colour} is used by “Wall”: change those first." in html
+    Prompt.objects.all().delete()
+    with somebody_else(begins_to_draw_from_it):
+        response = olga.post(reverse("variable", args=[colour.pk]), {"name": "tone", "values": "sand"})
+    assert response.status_code == 422 and "is used by “Wall”" in response.content.decode()
+    Prompt.objects.all().delete()
+    with somebody_else(begins_to_draw_from_it):
+        html = olga.post(reverse("admin:generation_variablelist_delete", args=[colour.pk]), {"post": "yes"}, follow=True).content.decode()
+    assert "is used by “Wall”" in html and VariableList.objects.get().name == "colour"
+
+
+def test_a_product_or_generator_that_is_deleted_in_the_moment_it_is_changed_or_chosen(olga, people):
+    lamp = build.product(1)
+    form = {"title": "Mine", "description": "typed with care", "category": "", "source": "test", "license": ""}
+    with somebody_else(Product.objects.filter(pk=lamp.pk).delete):
+        response = olga.post(reverse("product_edit", args=[lamp.pk]), form)
+    html = response.content.decode()
+    assert response.status_code == 422 and "Somebody has deleted this product" in html and "typed with care" in html
+
+    build.product(2), build.prompt()
+    used, gone = build.generator("used"), build.generator("gone")
+    put_in_use(used)
+    wish = ordering.Wish(generator=gone.pk)
+    with somebody_else(Generator.objects.filter(pk=gone.pk).delete), pytest.raises(CannotStart, match="gone is not there any more"):
+        ordering.start(wish, people["olga"])
+    with pytest.raises(CannotStart, match="not there any more"):
+        put_in_use(gone)
+    assert Generator.objects.get(is_in_use=True) == used, "the one in use stays in use"
+
+    other = build.generator("other")
+    Generator.objects.update(is_in_use=False)
+    with somebody_else(lambda: put_in_use(used)):
+        assert olga.post(reverse("generator_use", args=[other.pk])).status_code == 302
+    assert Generator.objects.get(is_in_use=True) == other
