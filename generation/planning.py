@@ -209,6 +209,7 @@ def start_generation(
             start_run("plan_generation", {"plan": run.pk}, title=f"Plan {total:,} candidates", user=user, parent=run)
         else:
             make_parts(run)
+    run.refresh_from_db()  # it remembers its plan as it was before it was filled
     return run
 
 
