@@ -150,7 +150,7 @@ class TorchSaliency(SaliencyNet):
         self._device, self.precision = torch.device(device), precision
         self._type = torch.bfloat16 if precision == "bf16" else torch.float32
         self._fused: FusedU2NetP | None = None
-        if self._device.type == "cpu" and can_fuse():
+        if self._device.type == "cpu" and can_fuse(self._type):
             self._fused = FusedU2NetP(network, self._type, SIDE_PX)
             return
         network = network.halved() if precision == "bf16" else network

@@ -27,10 +27,12 @@ from adproof.perception.u2netp import DilatedUBlock, ResidualUBlock, U2NetP
 _STRIDE = [1, 1]
 
 
-def can_fuse() -> bool:
-    """Whether this torch has oneDNN's convolutions with post-operations."""
+def can_fuse(kind: torch.dtype = torch.float32) -> bool:
+    """Whether this torch has oneDNN's convolutions with post-operations, and the processor can do them in these numbers."""
     there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return there and hasattr(torch.ops.mkldnn, "_convolution_pointwise_")
+    if not there or not hasattr(torch.ops.mkldnn, "_convolution_pointwise_"):
+        return False
+    return kind != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # not without AVX-512
 
 
 class FusedU2NetP:
