@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from adproof.aggregation.agreement import cohen_kappas, fleiss_kappa, krippendorff_alpha
+from adproof.aggregation.agreement import cohen_kappas, fleiss_kappa, krippendorff_alpha, percent_agreement
 from adproof.aggregation.dawid_skene import DawidSkene
 from adproof.aggregation.majority import majority
 from adproof.aggregation.votes import codes
@@ -224,6 +224,11 @@ class TestAgreement:
     def test_alpha_is_not_defined_without_disagreement_by_chance(self):
         assert np.isnan(krippendorff_alpha([1, 1], [1, 2], [3, 3], 5, rng=np.random.default_rng(0)).value)
         assert np.isnan(krippendorff_alpha([1, 2], [1, 2], [3, 4], 5).value)
+
+    def test_percent_agreement(self):
+        # item 10: 1 of 3 pairs, item 20: 3 of 3, item 30: 0 of 1, item 40 has none
+        assert percent_agreement(ITEMS, PEOPLE, LABELS, 3) == pytest.approx((1 / 3 + 1 + 0) / 3)
+        assert np.isnan(percent_agreement([1], [1], [0], 3))
 
     def test_cohen_kappa_by_hand(self):
         # 50 items: both yes 20, only first yes 5, only second yes 10, both no 15. Observed .7, by chance .5, kappa .4.

@@ -56,6 +56,8 @@ def test_posterior_and_scores_by_hand():
     assert found.quality[3] == pytest.approx((w * 0.1 + 2) / (w + 2))
     assert found.activelab[3] == pytest.approx((w * 0.1 + 2 + 0.5) / (w + 3))
     assert found.activelab.argmin() == 3, "where classifier and people differ, one more label is worth most"
+    unseen = found.activelab_unlabelled([[0.6, 0.4]])
+    assert unseen == pytest.approx([(w * 0.6 + 0.5) / (w + 1)])
     believed = (found.posterior[range(4), [0, 1, 1, 0]]).mean()
     share = w / (w + 2)
     assert found.annotator_quality == pytest.approx([share * believed + 1 - share] * 2)

@@ -111,6 +111,21 @@ def alpha_of_patterns(
     return Alpha(value, low, high, int(weight.sum()), int((weight * total_votes).sum()))
 
 
+def percent_agreement(items: ArrayLike, annotators: ArrayLike, labels: ArrayLike, n_classes: int) -> float:
+    """Mean over items with two votes or more of the share of agreeing pairs among the item's pairs of votes.
+
+    Returns: 0..1; nan when no item has two votes. Raises: ValueError: see Votes.of.
+    """
+    counts = Votes.of(items, annotators, labels, n_classes).counts
+    n_votes = counts.sum(axis=1)
+    pairable = n_votes > 1
+    if not pairable.any():
+        return float("nan")
+    counts, n_votes = counts[pairable], n_votes[pairable]
+    agreeing = (counts * (counts - 1)).sum(axis=1)
+    return float((agreeing / (n_votes * (n_votes - 1))).mean())
+
+
 def fleiss_kappa(items: ArrayLike, annotators: ArrayLike, labels: ArrayLike, n_classes: int) -> float:
     """Fleiss' kappa: agreement beyond chance when every item has the same number of votes, whoever gave them.
 

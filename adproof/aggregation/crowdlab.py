@@ -44,6 +44,18 @@ class Crowdlab:
     model_weight: float
     crowd_accuracy: float
 
+    def activelab_unlabelled(self, probs: ArrayLike) -> Floats:
+        """ActiveLab scores of items without votes, on the same scale as `activelab`.
+
+        Args: probs: (M, C) the classifier's probabilities. Returns: (M,) float64.
+        Raises: ValueError: probs are no probabilities of C labels.
+        """
+        n_classes = self.posterior.shape[1]
+        p = _probabilities(probs, n_classes)
+        mean = float(self.weight.mean())
+        scores: Floats = (self.model_weight * p.max(axis=1) + mean / n_classes) / (self.model_weight + mean)
+        return scores
+
 
 def crowdlab(
     items: ArrayLike,
