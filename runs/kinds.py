@@ -63,6 +63,10 @@ def panel_of(name: str) -> str:
     return _KINDS[name].panel if name in _KINDS else ""
 
 
+def title_of(name: str) -> str:
+    return _KINDS[name].title if name in _KINDS else name
+
+
 def upkeep() -> list[str]:
     return [known.name for known in _KINDS.values() if known.is_upkeep]
 

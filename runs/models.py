@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import models, transaction
@@ -25,9 +26,8 @@ class RunQuerySet(models.QuerySet):
 
     def light(self) -> RunQuerySet:
         """Without what may be long, and with what a chip needs of it."""
-        nothing = Q(state=Run.State.SUCCEEDED, result__images=0, result__failed__gt=0)
-        known = Case(When(nothing, then=True), default=False)
-        return self.defer("params", "result").annotate(known_all_failed=known)
+        known = {"known_images": F("result__images"), "known_failed": F("result__failed")}
+        return self.defer("params", "result").annotate(**known)
 
 
 class Run(models.Model):
@@ -101,20 +101,35 @@ class Run(models.Model):
     @property
     def has_all_failed(self) -> bool:
         """It came to its end, and everything in it failed: what it could not make is listed, its state is no failure."""
-        if (known := self.__dict__.get("known_all_failed")) is not None:
-            return bool(known)
-        made = (self.result or {}) if self.state == self.State.SUCCEEDED else {}
-        return made.get("images") == 0 and made.get("failed", 0) > 0
+        return bool(self.failed_pieces) and self._told("images") == 0
+
+    @property
+    def failed_pieces(self) -> int:
+        """How many of its pieces failed, of a run that came to its end; without those that were tried again and are there."""
+        failed = self._told("failed")
+        if self.state != self.State.SUCCEEDED or not isinstance(failed, int):
+            return 0
+        return failed if self.parent_id is not None else max(0, min(failed, self.total - self.done))
+
+    def _told(self, name: str) -> Any:
+        """Of its result, which may not have been read (`light`)."""
+        known = f"known_{name}"
+        return self.__dict__[known] if known in self.__dict__ else (self.result or {}).get(name)
 
     @property
     def state_words(self) -> str:
         """What people read of its state."""
-        return "All failed" if self.has_all_failed else self.get_state_display()
+        if self.has_all_failed:
+            return "All failed"
+        words = "Running" if self.state == self.State.WAITING else self.get_state_display()
+        return f"{words}, {self.failed_pieces:,} failed" if self.failed_pieces else words
 
     @property
     def share_done(self) -> float:
-        if self.state == self.State.SUCCEEDED and not self.has_all_failed:
+        if self.state == self.State.SUCCEEDED and not self.failed_pieces:
             return 1.0
+        if self.parent_id is not None and self.failed_pieces:  # its total is what could be made
+            return self.done / (self.done + self.failed_pieces)
         return min(1.0, self.done / self.total) if self.total else 0.0
 
     @property

@@ -18,7 +18,7 @@ from django_htmx.http import HttpResponseStopPolling
 from accounts.roles import requires
 from config.paging import newest_first
 from runs import actions
-from runs.kinds import panel_of, titles, upkeep
+from runs.kinds import panel_of, title_of, titles, upkeep
 from runs.models import Run
 from runs.steering import may_steer, refuse_others
 
@@ -47,14 +47,17 @@ def runs(request: HttpRequest) -> HttpResponse:
     rows = Run.objects.top_level().select_related("created_by").light()
     if state == "unfinished":
         rows = rows.unfinished()
+    elif state == Run.State.RUNNING:
+        rows = rows.filter(state__in=[state, Run.State.WAITING])  # by itself or by its parts: one word for both
     elif state in Run.State.values:
         rows = rows.filter(state=state)
     if kind and kind != EVERY_KIND:
         rows = rows.filter(kind=kind)
     elif not kind and not state:
         rows = rows.exclude(kind__in=upkeep(), state=Run.State.SUCCEEDED)
+    states = [(value, title) for value, title in Run.State.choices if value != Run.State.WAITING]
     context = {
-        "page": newest_first(request, rows, PAGE_SIZE), "state": state, "kind": kind, "states": Run.State.choices,
+        "page": newest_first(request, rows, PAGE_SIZE), "state": state, "kind": kind, "states": states,
         "kinds": [(EVERY_KIND, "Any, with upkeep"), *titles()],
     }  # fmt: skip
     return render(request, "runs/runs.html#rows" if request.htmx else "runs/runs.html", context)
@@ -76,6 +79,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "problems": run.import_problems.order_by("pk")[:EVENTS_SHOWN],
         "facts": _facts(run.params, panel),
         "result": {} if panel else _figures(run.result or {}),
+        "kind": title_of(run.kind),
         "panel_url": reverse(panel, args=[run.pk]) if panel else "",
         "may_pause": run.state == Run.State.WAITING and not run.stop_requested and bool(parts),
         # With its budget used up it would end at once: its panel asks for another budget.

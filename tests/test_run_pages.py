@@ -32,10 +32,25 @@ class TestRunPages:
         for url, times in ((reverse("run", args=[run.pk]), 2), (reverse("runs"), 1)):
             html = client.get(url).content.decode()
             assert html.count('<span class="chip chip-bad">All failed</span>') == times and 'max="1" value="0.0' in html
-        Run.objects.update(result={"images": 2, "failed": 1})
-        for url in (reverse("run", args=[run.pk]), reverse("runs")):
+
+    def test_one_of_which_some_failed_says_how_many_until_they_are_there(self, client, mia):
+        told = {"kind": "generate", "title": "Draw", "state": "succeeded", "result": {"images": 3, "failed": 1}}
+        run = Run.objects.create(**told, total=4, done=3)
+        part = Run.objects.create(**told, parent=run, total=3, done=3)
+        for url, times in ((reverse("run", args=[run.pk]), 2), (reverse("runs"), 1), (reverse("run", args=[part.pk]), 1)):
             html = client.get(url).content.decode()
-            assert "All failed" not in html and '<span class="chip chip-good">Succeeded</span>' in html
+            assert html.count('<span class="chip chip-warn">Succeeded, 1 failed</span>') == times and 'max="1" value="0.75' in html
+        Run.objects.filter(pk=run.pk).update(done=4)  # a further part drew it; the first one's result is as it was
+        html = client.get(reverse("runs")).content.decode()
+        assert '<span class="chip chip-good">Succeeded</span>' in html and 'max="1" value="1.0' in html
+
+    def test_the_words_are_those_of_people(self, client, mia):
+        run = Run.objects.create(kind="generate", title="Draw", state="waiting", total=4)
+        Run.objects.create(kind="generate", title="Another", state="queued")
+        html = client.get(reverse("run", args=[run.pk])).content.decode()
+        assert "Working in parts" not in html and ">Running<" in html and "<dt>Kind</dt><dd>Draw candidates</dd>" in html
+        html = client.get(reverse("runs"), {"state": "running"}).content.decode()
+        assert ">Draw</a>" in html and ">Another</a>" not in html and html.count(">Running<") == 2
 
     def test_upkeep_that_went_well_is_listed_only_when_asked_for(self, client, mia):
         for title, state in (("Fine", "succeeded"), ("Broken", "failed")):

@@ -24,8 +24,10 @@ def state_chip(state: str) -> str:
 
 @register.filter
 def run_chip(run: Run) -> str:
-    """The same of a run, which may have come to its end with nothing made."""
-    return CHIPS[Run.State.FAILED] if run.has_all_failed else state_chip(run.state)
+    """The same of a run, which may have come to its end with nothing made, or with less than was asked for."""
+    if run.has_all_failed:
+        return CHIPS[Run.State.FAILED]
+    return "chip chip-warn" if run.failed_pieces else state_chip(run.state)
 
 
 @register.filter
