@@ -15,6 +15,10 @@ from django.conf import settings
 from runs.actions import hand_back, worker_lost
 from runs.models import Run
 
+# A child that is not ready by then hangs: it ends, and its run is told of.
+START_S = 300
+NOT_STARTED = "its process did not start: the worker's own log says why"
+
 _local = threading.local()
 _children: "weakref.WeakSet[Child]" = weakref.WeakSet()
 _stopping = threading.Event()
@@ -35,7 +39,13 @@ class Child:
             cwd=settings.BASE_DIR, text=True, bufsize=1,
         )  # fmt: skip
         _children.add(self)
+        if _stopping.is_set():  # told in this very moment, before this one was known
+            self.process.terminate()
+        late = threading.Timer(START_S, self.process.kill)
+        late.daemon = True
+        late.start()
         self.ready = bool(self.process.stdout.readline())
+        late.cancel()
 
     def work_on(self, run: Run) -> int | None:
         """None when the child finished the run and lives on; else its exit status."""
@@ -84,7 +94,7 @@ def advance(run_id: int) -> None:
     if status is not None and _stopping.is_set():
         hand_back(run.pk, run.fence)
     elif status is not None:
-        worker_lost(run.pk, run.fence, f"{_how(status)}{log_tail(run.pk)}")
+        worker_lost(run.pk, run.fence, f"{_how(status) if child.ready else NOT_STARTED}{log_tail(run.pk)}")
 
 
 def _how(status: int) -> str:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from runs import child
+from runs import child, worker
 from runs.actions import deliver, resume_run, start_in_parts, start_run
 from runs.context import BadInput
 from runs.keeper import keep
@@ -124,6 +124,20 @@ class TestTheRow:
             Run.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
             keep()
         assert state_of(run) == "failed" and "3 attempts" in run.error
+
+
+def test_a_child_that_never_gets_ready_does_not_hold_its_run_for_ever(monkeypatch, tmp_path):
+    stuck = tmp_path / "python"
+    stuck.write_text("#!/bin/sh\nexec sleep 600\n")
+    stuck.chmod(0o755)
+    monkeypatch.setattr(worker, "START_S", 0.2)
+    monkeypatch.setattr(worker, "_local", threading.local())
+    monkeypatch.setattr(worker.sys, "executable", str(stuck))
+    run = start_run("trial_count", {"n": 1})
+    for _ in range(3):
+        worker.advance(run.pk)
+    run.refresh_from_db()
+    assert run.state == "failed" and "its process did not start" in run.error
 
 
 class TestRealWorkers:
