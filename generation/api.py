@@ -67,8 +67,8 @@ def _budget(asked: dict[str, Any]) -> Budget:
     methods=["POST"], tags=["generation"], operation_id="generation_start", summary="Have candidates drawn",
     description="Products x prompts x seeds, worked off by all free workers. Products flagged unsuitable are left out"
     " and counted. With a budget the run ends as `spent` and can be given more. The same body from you within a minute, as a"
-    " client sends it again whose answer was lost, is answered with the run that is there: name another `base_seed` for"
-    " another one.",
+    " client sends it again whose answer was lost, is answered with the run that is there, unless its prompts, products or the"
+    " generator in use have changed since: name another `base_seed` for another one.",
     request=serializers.GenerateIn, responses=serializers.GenerationRunOut,
     examples=[
         OpenApiExample("Everything once", value={}, request_only=True),

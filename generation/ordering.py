@@ -10,11 +10,13 @@ from typing import Any
 from django.apps import apps
 from django.db.models import Q, QuerySet
 
+from adproof.wording import WordingError
 from config.numbers import id_of
 from generation import choosing
 from generation.costs import pace_of
 from generation.models import Generator, Product, Prompt
 from generation.planning import Budget, CannotStart, start_generation
+from generation.scenes import packed
 from runs.actions import digest_of
 from runs.models import Run
 
@@ -100,7 +102,8 @@ def has_judge() -> bool:
 
 
 def start(wish: Wish, user: Any = None, *, once: bool = False) -> Run:
-    """once: asked for by the same person in the same words within a minute, it is the run that is there.
+    """once: asked for by the same person in the same words within a minute, it is the run that is there; unless what they
+    mean has changed since (`_meant`).
 
     Raises CannotStart with what to change.
     """
@@ -108,12 +111,25 @@ def start(wish: Wish, user: Any = None, *, once: bool = False) -> Run:
         raise CannotStart(
             "Drawing again, and giving up early, need an RFNet in use to judge: choose neither, or promote a checkpoint first."
         )
+    products, prompts, generator = wish.chosen_products(), wish.chosen_prompts(), wish.chosen_generator()
     return start_generation(
-        products=wish.chosen_products(), prompts=wish.chosen_prompts(), per_pair=wish.per_pair, attempts=wish.attempts,
-        generator=wish.chosen_generator(), limit=wish.limit, user=user, budget=wish.budget, early_stop=wish.early_stop,
+        products=products, prompts=prompts, per_pair=wish.per_pair, attempts=wish.attempts, generator=generator,
+        limit=wish.limit, user=user, budget=wish.budget, early_stop=wish.early_stop,
         base_seed=secrets.randbelow(2**31) if wish.base_seed is None else wish.base_seed,
-        asked=digest_of(user, asdict(wish)) if once else "",
+        asked=digest_of(user, asdict(wish), _meant(products, prompts, generator)) if once else "",
     )  # fmt: skip
+
+
+def _meant(products: QuerySet[Product], prompts: list[Prompt], generator: Generator | None) -> list[Any]:
+    """What a wish comes to just now: a prompt written anew, a product brought in or another generator make it another one."""
+    counted = choosing.count(products, prompts)
+    try:
+        said = packed({prompt.pk: prompt.scene for prompt in prompts})
+    except WordingError:
+        said = {}  # whoever starts it says so
+    kinds = [[prompt.pk, prompt.categories] for prompt in prompts]
+    newest = list(products.values_list("pk", flat=True)[:1])
+    return [generator and generator.pk, kinds, said, newest, counted.by_category, counted.left_out]
 
 
 @dataclass(frozen=True)

@@ -49,16 +49,17 @@ def digest_of(user: Any, *words: Any) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
-def asked_just_now(kind: str, asked: str) -> Run | None:
+def asked_just_now(kind: str, asked: str, *, ended_too: bool = True) -> Run | None:
     """The run whose params["asked"] is this digest, begun less than SAME_WITHIN ago and not stopped or failed since.
 
+    ended_too: also where it has come to its end; not so where what it did may have been undone by then.
     Call it in the transaction that would start another: whoever asks for the same in the same moment waits for its end.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{kind}/{asked}"])
     newest = Run.objects.filter(kind=kind).order_by("-pk").values("pk")[:NEWEST_LOOKED_AT]
     fresh = Run.objects.filter(pk__in=newest, created_at__gte=timezone.now() - SAME_WITHIN, stop_requested=False)
-    fresh = fresh.exclude(state__in=[Run.State.STOPPED, Run.State.FAILED])
+    fresh = fresh.exclude(state__in=[Run.State.STOPPED, Run.State.FAILED]) if ended_too else fresh.unfinished()
     return fresh.filter(params__asked=asked).order_by("-pk").first()
 
 
@@ -67,7 +68,8 @@ def start_in_parts(kind: str, part_kind: str, parts: Iterable[dict[str, Any]], *
                    asked: str = "") -> Run:  # fmt: skip
     """A run that only waits for its parts: one queued run per element of `parts`.
 
-    With `key`, the unfinished run of that key is returned instead of a second one; with `asked`, as `asked_just_now`.
+    With `key`, the unfinished run of that key is returned instead of a second one; with `asked`, one that was asked for just
+    now in the same words and has not ended.
     """
     parts, sizes = list(parts), list(sizes)
     if not parts:
@@ -79,7 +81,7 @@ def start_in_parts(kind: str, part_kind: str, parts: Iterable[dict[str, Any]], *
                 cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
         existing = Run.objects.unfinished().filter(key=key).first() if key else None
         if asked and existing is None:
-            existing, params = asked_just_now(kind, asked), {**params, "asked": asked}
+            existing, params = asked_just_now(kind, asked, ended_too=False), {**params, "asked": asked}
         if existing is not None:
             return existing
         run = Run.objects.create(

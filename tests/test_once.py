@@ -12,7 +12,7 @@ from django.urls import reverse
 from annotation.models import Project, Task
 from datasets_app.importing.order import Order, start
 from generation import failures, ordering
-from generation.models import Failure, Generator, Plan, Product
+from generation.models import Failure, Generator, Plan, Product, Prompt
 from generation.planning import start_generation
 from runs.models import Run
 from tests import build, cut_out_rows
@@ -74,6 +74,11 @@ def test_drawing_from_the_page_the_candidate_and_over_http(house, people):  # no
     Run.objects.filter(pk=again).update(state="stopped")
     assert client.post("/api/v1/generation/runs", {"newest": 2}, content_type=JSON).json()["id"] != again
     before = drawn.count()
+    for change in (lambda: Prompt.objects.update(text="on a red shelf"), lambda: build.product(9)):
+        change()
+        client.post("/api/v1/generation/runs", {"newest": 2}, content_type=JSON)
+    assert drawn.count() == before + 2, "the same words mean something else since a prompt was written anew, a product came in"
+    before = drawn.count()
     assert ordering.start(ordering.Wish(newest=2), people["olga"], once=True) and drawn.count() == before + 1, "somebody else's"
 
     page_of_it = client.get(reverse("candidate", args=[candidate.pk]))
@@ -114,9 +119,12 @@ def test_sending_accepting_cutting_and_importing(house, people, tmp_path):  # no
     cuts = Run.objects.filter(kind="cut_out")
     at_once(max_, reverse("products_recut"), {"what": "all", "threshold": 40, "query": ""})
     assert cuts.count() == 1 and cuts.get().parts.count() == 1
+    cuts.update(state="succeeded")  # and then another threshold was tried, and not liked
+    at_once(max_, reverse("products_recut"), {"what": "all", "threshold": 40, "query": ""})
+    assert cuts.count() == 2
     picture = build.png(cut_out_rows.photo())
     at_once(max_, reverse("product_import"), lambda: {"form": "pictures", "pictures": [SimpleUploadedFile("mug.png", picture)]})
-    assert cuts.count() == 2
+    assert cuts.count() == 3
 
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "cup.png").write_bytes(build.png(build.cut_out(5)))
