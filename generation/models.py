@@ -304,7 +304,6 @@ class Candidate(models.Model):
             # Rows come in in the order of time: a few kilobytes say in which part of the table a day lies.
             BrinIndex(fields=["created_at"], name="candidate_day"),
             models.Index(fields=["id"], condition=Q(depth_sha256=""), name="candidate_unperceived"),
-            models.Index(fields=["-id"], condition=Q(abandoned_at_step__isnull=False), name="candidate_abandoned"),
         ]
 
     def __str__(self) -> str:
