@@ -215,7 +215,7 @@ class TestUndo:
         page.wait_for_selector("text=1 saved")
         page.keyboard.press("u")
         until(page, "title => document.querySelector('[data-part=title]').textContent === title", arg=title)
-        page.keyboard.press("5")
+        label(page, iter("5"), 1)
         eventually(page, lambda: Annotation.objects.count() == 2)
         assert list(Annotation.objects.standing().values_list("label", flat=True)) == [4]
 
@@ -226,7 +226,7 @@ class TestUndo:
         page.route(ANSWERS, lambda route: held.append(route))
         page.keyboard.press("1")  # on its way, and held up
         page.wait_for_selector("text=1 sending")
-        page.keyboard.press("2")  # waits behind it
+        label(page, iter("2"), 1)  # waits behind it
         page.wait_for_selector("text=2 sending")
         page.keyboard.press("z")
         page.wait_for_selector("text=1 sending")
@@ -270,6 +270,7 @@ class TestUndo:
             page.keyboard.press("u")
             until(page, "title => document.querySelector('[data-part=title]').textContent === title", arg=title)
             eventually(page, lambda table=table: table.objects.count() == 0)
+            page.wait_for_selector(".has-task")
         page.keyboard.press("1")
         page.wait_for_selector("text=1 saved")
 
@@ -288,6 +289,7 @@ class TestKeys:
         fill(project, 8)
         page = desk()
         page.click("[data-label-button='3']")
+        page.wait_for_selector(".has-task")
         page.keyboard.press(" ")  # skips; it must not press the button again
         eventually(page, lambda: (standing(), Skip.objects.count()) == (1, 1))
         page.wait_for_selector(".has-task")
