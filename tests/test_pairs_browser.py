@@ -292,7 +292,7 @@ def test_the_next_pair_is_painted_within_the_key_press_itself(open_page):
     """Nothing is waited for between key and picture, however slow the server is: here it never answers."""
     pair_rows.pairs(20)
     page = open_page()
-    until(page, "picturesDecoded >= 12")  # of the pair that is seen, and of five more
+    until(page, "picturesDecoded >= 18")  # of the pair that is seen, and of five more
     page.route(API, lambda route: None)
     titles = page.evaluate(
         """() => ["1", "2", "3", "1"].map((key) => {
