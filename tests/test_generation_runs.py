@@ -322,13 +322,15 @@ class TestFailures:
         lost.unlink()
         run = work_off(start(products, per_pair=2))
         assert run.state == "succeeded" and Candidate.objects.count() == 6 and run.result["failed"] == 2
+        assert run.state_words == "Succeeded, 2 failed" and run.share_done == 0.75
         assert {row.product for row in Failure.objects.all()} == {products[1]}
         assert "upload it again" in Failure.objects.first().problem
         blobs().put(data)
         from generation.failures import retry
 
         assert retry(run) == 2 and state(run) == "waiting"
-        assert work_off(run).state == "succeeded" and Candidate.objects.count() == 8 and not Failure.objects.exists()
+        run = work_off(run)
+        assert run.state_words == "Succeeded" and Candidate.objects.count() == 8 and not Failure.objects.exists()
 
     def test_a_part_that_is_begun_again_lists_what_fails_again_and_no_more(self, tiny, products):
         lost = blobs().path(products[0].image_sha256)
