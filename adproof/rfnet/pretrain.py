@@ -217,7 +217,7 @@ def main() -> None:
     parser.add_argument("--held-out", type=Path, nargs="*", default=[], help="folders to measure on")
     parser.add_argument("--work", type=Path, required=True, help="resume files")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint folder")
-    parser.add_argument("--trunk-steps", type=int, default=1500)
+    parser.add_argument("--trunk-steps", type=int, default=1500, help="of the first stage; with --start there is none")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--start", type=Path, help="checkpoint folder of an earlier pretraining")
