@@ -169,7 +169,14 @@ function look(cell) {
   if (!part("closer").open) part("closer").showModal();
 }
 
-part("closer").addEventListener("close", () => current()?.focus());
+// The browser gives focus back to where it was when the dialog opened, and says so only in a later task:
+// a key that comes between the two must find the cell that was walked to.
+function stopLooking() {
+  part("closer").close();
+  current()?.focus();
+}
+
+part("closer").addEventListener("close", () => current()?.focus()); // closed by Escape
 
 // --- keys and presses
 
@@ -188,7 +195,7 @@ addEventListener("keydown", (event) => {
   if (!cell) return;
   const digit = event.code?.match(/^(?:Digit|Numpad)([1-5])$/);
   if (digit) mark(cell, String(Number(digit[1]) - 1));
-  else if (key === "z") isLooking ? part("closer").close() : look(cell);
+  else if (key === "z") isLooking ? stopLooking() : look(cell);
   else if (key === "x") mark(cell, cell.dataset.mark === LEFT_OUT && cell.dataset.changed === "0" ? cell.dataset.consensus : LEFT_OUT);
   else if (["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"].includes(event.key)) step(cell, event.key);
   else return;
