@@ -35,10 +35,11 @@ def pytest_collection_modifyitems(items):
 
 
 def needs_others(item):
-    """Chromium, a broker, or a process or thread that sees the rows: how it ends may hang on when each gets its turn. CI, on
-    machines of any speed, runs such a test a second time when it fails; the summary names it, and it is to be mended."""
-    marks = [mark for mark in item.iter_markers("django_db") if mark.kwargs.get("transaction")]
-    return bool(marks or item.get_closest_marker("browser") or item.get_closest_marker("broker"))
+    """Chromium, a broker, a server of its own (the slow ones), or threads that see its rows: how it ends may hang on when each
+    gets its turn. CI, on machines of any speed, runs such a test a second time when it fails; the summary shows why, and it is
+    to be mended."""
+    marks = {mark.name for mark in item.iter_markers()} & {"browser", "broker", "slow"}
+    return bool(marks) or any(mark.kwargs.get("transaction") for mark in item.iter_markers("django_db"))
 
 
 def wants_label_studio(names):
