@@ -24,6 +24,7 @@ from generation.product_forms import BulkForm, ProductForm, RecutForm, RedoForm
 from runs.models import Run
 
 CUT_SHOWN = 24
+MOST_TOLD = 50
 
 
 @requires("edit_products")
@@ -149,9 +150,12 @@ def products_draw(request: HttpRequest) -> HttpResponse:
 def cut_outs_next(request: HttpRequest) -> HttpResponse:
     """To the next cut-out that waits; a page of its own when none does."""
     found = cut_outs.next_waiting(id_of(request.GET.get("after", "")) or 0)
-    if found is None:
-        return render(request, "generation/cut_outs_done.html")
-    return redirect("cut_out", found.pk)
+    if found is not None:
+        return redirect("cut_out", found.pk)
+    at_work = list(Run.objects.top_level().unfinished().filter(kind="cut_out").order_by("-pk")[:MOST_TOLD])
+    being_cut = sum(max(run.total - run.done, 0) for run in at_work)
+    context = {"being_cut": being_cut, "run": at_work[0] if at_work else None}
+    return render(request, "generation/cut_outs_done.html", context)
 
 
 @requires("edit_products")

@@ -34,6 +34,8 @@ class Kind:
 
 
 _KINDS: dict[str, Kind] = {}
+# How the titles of those kinds end whose runs are parts of another's.
+PART_OF = "(part)"
 
 
 def kind(
@@ -72,5 +74,11 @@ def upkeep() -> list[str]:
 
 
 def titles() -> list[tuple[str, str]]:
-    """(name, title) of every kind, for filters."""
-    return sorted((known.name, known.title) for known in _KINDS.values())
+    """(name, title) for filters of runs that stand alone: each title once, in their alphabet's order."""
+    known = {each.title: each.name for each in _KINDS.values() if not each.title.endswith(PART_OF)}
+    return sorted(((name, title) for title, name in known.items()), key=lambda choice: choice[1].lower())
+
+
+def alike(name: str) -> list[str]:
+    """The kinds that people know under this one's title, as one piece of work and in parts."""
+    return [each.name for each in _KINDS.values() if each.title == title_of(name)] or [name]

@@ -18,7 +18,7 @@ from django_htmx.http import HttpResponseStopPolling
 from accounts.roles import requires
 from config.paging import newest_first
 from runs import actions
-from runs.kinds import panel_of, title_of, titles, upkeep
+from runs.kinds import alike, panel_of, title_of, titles, upkeep
 from runs.models import Run
 from runs.steering import may_steer, refuse_others
 
@@ -52,7 +52,7 @@ def runs(request: HttpRequest) -> HttpResponse:
     elif state in Run.State.values:
         rows = rows.filter(state=state)
     if kind and kind != EVERY_KIND:
-        rows = rows.filter(kind=kind)
+        rows = rows.filter(kind__in=alike(kind))
     elif not kind and not state:
         rows = rows.exclude(kind__in=upkeep(), state=Run.State.SUCCEEDED)
     states = [(value, title) for value, title in Run.State.choices if value != Run.State.WAITING]

@@ -78,6 +78,11 @@ class TestWaiting:
         max_.post(reverse("cut_out_accept", args=[second.pk]), {"seen": second.image_sha256})
         assert b"Nothing waits for a look" in max_.get(reverse("cut_outs")).content
 
+    def test_what_is_to_be_cut_still_is_told_where_it_will_wait(self, max_):
+        run = Run.objects.create(kind="cut_out", title="Cut out 10 products", state="waiting", total=10, done=3)
+        html = max_.get(reverse("cut_outs")).content.decode()
+        assert "7 pictures are to be cut out still" in html and reverse("run", args=[run.pk]) in html
+
     def test_what_another_cut_anew_is_not_accepted_unseen(self, max_):
         jug = waiting()
         seen = jug.image_sha256

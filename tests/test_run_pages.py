@@ -52,6 +52,16 @@ class TestRunPages:
         html = client.get(reverse("runs"), {"state": "running"}).content.decode()
         assert ">Draw</a>" in html and ">Another</a>" not in html and html.count(">Running<") == 2
 
+    def test_kinds_to_choose_from_have_each_title_once_and_find_all_that_have_it(self, client, mia):
+        for kind in ("perceive", "perceive_many"):
+            Run.objects.create(kind=kind, title=f"By {kind}", state="failed")
+        html = client.get(reverse("runs")).content.decode()
+        assert "(part)</option>" not in html and html.count(">Depth and saliency</option>") == 1
+        chosen = html.split(">Depth and saliency</option>")[0].rsplit('value="', 1)[1].rstrip('"')
+        html = client.get(reverse("runs"), {"kind": chosen}).content.decode()
+        assert "By perceive" in html and "By perceive_many" in html
+        assert client.get(reverse("runs"), {"kind": "no such kind"}).status_code == 200
+
     def test_upkeep_that_went_well_is_listed_only_when_asked_for(self, client, mia):
         for title, state in (("Fine", "succeeded"), ("Broken", "failed")):
             Run.objects.create(kind="fit_consensus", title=title, state=state)
