@@ -176,7 +176,11 @@ function stopLooking() {
   current()?.focus();
 }
 
-part("closer").addEventListener("close", () => current()?.focus()); // closed by Escape
+part("closer").addEventListener("submit", (event) => {
+  event.preventDefault();
+  stopLooking();
+});
+part("closer").addEventListener("close", () => current()?.focus()); // closed by the browser: a telephone's "back"
 
 // --- keys and presses
 
@@ -195,7 +199,7 @@ addEventListener("keydown", (event) => {
   if (!cell) return;
   const digit = event.code?.match(/^(?:Digit|Numpad)([1-5])$/);
   if (digit) mark(cell, String(Number(digit[1]) - 1));
-  else if (key === "z") isLooking ? stopLooking() : look(cell);
+  else if (key === "z" || (key === "escape" && isLooking)) isLooking ? stopLooking() : look(cell);
   else if (key === "x") mark(cell, cell.dataset.mark === LEFT_OUT && cell.dataset.changed === "0" ? cell.dataset.consensus : LEFT_OUT);
   else if (["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"].includes(event.key)) step(cell, event.key);
   else return;
@@ -217,7 +221,10 @@ addEventListener("click", (event) => {
 
 addEventListener("popstate", () => location.reload());
 
+let toastTimer = 0; // of the last one only: it must not take away the next
+
 function toast(text, button, onPress) {
+  clearTimeout(toastTimer);
   part("toast").replaceChildren(text);
   if (button) {
     const made = document.createElement("button");
@@ -225,7 +232,7 @@ function toast(text, button, onPress) {
     made.textContent = button;
     made.addEventListener("click", onPress);
     part("toast").append(" ", made);
-  } else setTimeout(() => (part("toast").hidden = true), 5000);
+  } else toastTimer = setTimeout(() => (part("toast").hidden = true), 5000);
   part("toast").hidden = false;
 }
 

@@ -216,7 +216,10 @@ addEventListener("click", (event) => {
 
 addEventListener("popstate", () => go(location.href, { push: false }));
 
+let toastTimer = 0; // of the last one only: it must not take away the next
+
 function toast(text, button, onPress) {
+  clearTimeout(toastTimer);
   part("toast").replaceChildren(text);
   if (button) {
     const made = document.createElement("button");
@@ -224,7 +227,7 @@ function toast(text, button, onPress) {
     made.textContent = button;
     made.addEventListener("click", onPress);
     part("toast").append(" ", made);
-  } else setTimeout(() => (part("toast").hidden = true), 5000);
+  } else toastTimer = setTimeout(() => (part("toast").hidden = true), 5000);
   part("toast").hidden = false;
 }
 
