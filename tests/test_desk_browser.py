@@ -126,6 +126,8 @@ def test_fifty_labels_over_a_broken_connection_and_a_reload(desk, project):
     done += label(page, keys, 3)
     page.wait_for_selector('[data-part=saving][data-state="offline"]')
     page.unroute(ANSWERS)
+    wait_saved(page)
+    eventually(page, lambda: Slot.objects.filter(is_filled=False).exclude(annotator=None).count() >= 6)
     have_all(page)
     page.route(API, lambda route: route.abort())
     assert label(page, keys, 5) == 5
@@ -226,11 +228,11 @@ class TestUndo:
         page.route(ANSWERS, lambda route: held.append(route))
         page.keyboard.press("1")  # on its way, and held up
         page.wait_for_selector("text=1 sending")
+        wait_until_held(page, held)  # what is given sooner goes with it
         label(page, iter("2"), 1)  # waits behind it
         page.wait_for_selector("text=2 sending")
         page.keyboard.press("z")
         page.wait_for_selector("text=1 sending")
-        wait_until_held(page, held)
         held[0].continue_()
         page.wait_for_selector("text=1 saved")
         wait_saved(page)
@@ -282,7 +284,7 @@ class TestKeys:
         for _ in range(4):
             page.keyboard.down("2")
         page.keyboard.up("2")
-        page.wait_for_selector("text=1 saved")
+        wait_saved(page)
         assert standing() == 1
 
     def test_they_work_wherever_the_focus_is_and_the_mouse_leaves_no_trap(self, desk, project):
@@ -309,6 +311,15 @@ class TestKeys:
                 page.keyboard.press(key)
             page.wait_for_selector("[data-view=generated][aria-pressed=true]")
 
+    def test_a_view_that_can_not_be_loaded_goes_back_and_says_so(self, desk, project):
+        fill(project, 3)
+        page = desk()
+        have_all(page)
+        page.route("**/pictures/**", lambda route: route.abort())
+        page.keyboard.press("d")
+        until(page, "document.querySelector('[data-part=toast]').textContent.includes('no connection')")
+        assert page.is_visible("[data-view=generated][aria-pressed=true]")
+
     def test_help_opens_and_blocks_the_label_keys(self, desk, project):
         fill(project, 3)
         page = desk()
@@ -316,8 +327,10 @@ class TestKeys:
         page.wait_for_selector("dialog[open]")
         page.keyboard.press("1")
         page.keyboard.press("Escape")
-        page.wait_for_timeout(200)
-        assert not Annotation.objects.exists()
+        page.wait_for_selector("dialog[open]", state="hidden")
+        page.keyboard.press("3")
+        wait_saved(page)
+        assert list(Annotation.objects.values_list("label", flat=True)) == [2]
 
 
 def test_an_empty_queue_says_so_and_goes_on_by_itself(desk, project):

@@ -89,7 +89,12 @@ function extraNow(name) {
     return null;
   }
   wanted.add(name);
-  extra(task, name).then(() => view === name && current === task && viewer.show(task.extra[name].bitmap));
+  extra(task, name).then(() => {
+    if (view !== name || current !== task) return;
+    if (task.extra[name].bitmap) return viewer.show(task.extra[name].bitmap);
+    panel.toast(`The ${name} map can't be loaded: no connection.`);
+    setView("generated");
+  });
   return task.extra[name].bitmap;
 }
 
