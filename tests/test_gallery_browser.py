@@ -8,7 +8,7 @@ from annotation.models import Task
 from generation.models import Plan
 from runs.models import Run
 from tests import build
-from tests.in_browser import until
+from tests.in_browser import eventually, until
 from tests.test_manage_browser import assert_good, cookie_of, go, page, people, project  # noqa: F401 - fixtures
 from tests.test_review_browser import SIZES, browser  # noqa: F401 - a fixture
 
@@ -21,6 +21,16 @@ pytestmark = [
 ]
 # Another picture lies over the one in the large view.
 OVER = "!document.querySelector('.viewer canvas[aria-hidden]').hidden"
+
+# The large view shows what the button of this name names.
+SHOWS = """async (view) => {
+    const large = document.querySelector('.viewer canvas');
+    const made = await createImageBitmap(await (await fetch(document.querySelector(`[data-view=${view}]`).dataset.src)).blob());
+    const asked = Object.assign(document.createElement('canvas'), { width: large.width, height: large.height });
+    asked.getContext('2d').drawImage(made, 0, 0);
+    const pixels = (of) => of.getContext('2d').getImageData(0, 0, large.width, large.height).data.toString();
+    return large.width === made.width && large.height === made.height && pixels(large) === pixels(asked);
+}"""
 
 
 def shown(card):
@@ -82,6 +92,31 @@ def test_four_pictures_a_line_between_two_zoom_and_on_to_the_annotators(page, pe
     page.context.add_cookies([cookie_of(people["alice"], live_server)])
     go(page, "/desk/")
     until(page, "title => document.querySelector('[data-part=title]').textContent === title", older.product.title)
+
+
+def test_the_picture_asked_for_last_is_shown_and_one_that_failed_is_fetched_again(page, project):  # noqa: F811
+    row = build.candidates(1)[0]
+    go(page, f"/candidates/{row.pk}/")
+    until(page, SHOWS, "generated")
+    held, depth = [], f"**/768/{row.depth_sha256}"
+    page.route(depth, lambda route: held.append(route))
+    page.keyboard.press("3")
+    eventually(page, lambda: held)  # the depth map is on its way
+    page.keyboard.press("2")
+    until(page, SHOWS, "product")
+    with page.expect_response(depth):
+        held.pop().continue_()
+    page.unroute(depth)
+    page.wait_for_timeout(200)  # time enough to be decoded and shown: nothing tells that it was not
+    assert page.evaluate(SHOWS, "product")
+    saliency = f"**/768/{row.saliency_sha256}"
+    page.route(saliency, lambda route: route.abort())
+    page.keyboard.press("4")
+    page.wait_for_selector("text=This picture could not be loaded: try again.")
+    page.unroute(saliency)
+    page.keyboard.press("4")
+    until(page, SHOWS, "saliency")
+    assert "could not be loaded" not in page.inner_text("[data-viewer-says]")
 
 
 def test_ticked_products_become_a_run_that_is_paused_and_resumed(page):  # noqa: F811

@@ -8,6 +8,8 @@ const [canvas, over] = box.querySelectorAll("canvas");
 // In the order of their keys: the four pictures, then two of them over another.
 const overLast = (one, other) => (one.dataset.view === "compare") - (other.dataset.view === "compare");
 const buttons = [...document.querySelectorAll("[data-view]")].sort(overLast);
+const says = document.querySelector("[data-viewer-says]");
+const help = [...says.childNodes];
 const kept = new Map();
 
 const viewer = new Viewer(box, canvas, { over, moved: () => requestAnimationFrame(drawLine) });
@@ -18,7 +20,10 @@ function drawLine() {
 }
 
 function bitmap(src) {
-  if (!kept.has(src)) kept.set(src, load(src));
+  if (!kept.has(src)) {
+    kept.set(src, load(src));
+    kept.get(src).catch(() => kept.delete(src)); // asked for again at the next press
+  }
   return kept.get(src);
 }
 
@@ -30,13 +35,16 @@ async function load(src) {
 
 async function show(button) {
   for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
+  const isWanted = () => button.getAttribute("aria-pressed") === "true"; // no other was pressed while this one was fetched
   try {
-    const generated = await bitmap(box.dataset.generated);
-    if (button.dataset.view === "compare") viewer.compare(generated, await bitmap(button.dataset.src));
-    else viewer.show(await bitmap(button.dataset.src));
+    const [picture, generated] = await Promise.all([bitmap(button.dataset.src), bitmap(box.dataset.generated)]);
+    if (!isWanted()) return;
+    if (button.dataset.view === "compare") viewer.compare(generated, picture);
+    else viewer.show(picture);
     box.querySelector("img")?.remove();
+    says.replaceChildren(...help);
   } catch {
-    document.querySelector("[data-viewer-says]").textContent = "This picture could not be loaded: try again.";
+    if (isWanted()) says.textContent = "This picture could not be loaded: try again.";
   }
 }
 

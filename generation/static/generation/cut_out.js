@@ -63,6 +63,17 @@ const picture = (url) =>
     image.src = url;
   });
 
+async function pictureIn(file) {
+  const url = URL.createObjectURL(file);
+  try {
+    return await picture(url);
+  } catch {
+    return null;
+  } finally {
+    URL.revokeObjectURL(url);
+  }
+}
+
 function sheet(width, height) {
   const canvas = document.createElement("canvas");
   canvas.width = width;
@@ -139,31 +150,30 @@ class Editor {
     return true;
   }
 
-  // What the strokes are laid over.
+  // What the strokes are laid over. Reading a mask takes a while: what was asked for meanwhile comes instead.
   async rebase() {
+    if (!this.current) return; // the pictures are still on their way
+    const asked = (this.asked = Symbol("asked"));
     const { base, width, height } = this;
-    base.clearRect(0, 0, width, height);
     const from = this.form.elements.base.value;
     const file = this.form.elements.mask.files[0];
-    if (from === "confidence" && this.confidence) {
-      base.drawImage(this.confidence, 0, 0, width, height);
+    const mask = from === "mask" && file ? await pictureIn(file) : null; // null: the server says what is wrong with the file
+    if (this.asked !== asked) return;
+    const isConfidence = from === "confidence" && this.confidence;
+    base.clearRect(0, 0, width, height);
+    base.drawImage(isConfidence ? this.confidence : mask ?? this.current, 0, 0, width, height);
+    if (isConfidence) {
       const threshold = this.form.elements.threshold.value / 100;
       const half = Math.max(this.form.elements.softness.value / 100, 0.02) / 2;
       this.alphaFrom((grey) => (grey / 255 - (threshold - half)) / (2 * half));
-    } else if (from === "mask" && file) {
-      const url = URL.createObjectURL(file);
-      try {
-        base.drawImage(await picture(url), 0, 0, width, height);
-      } catch {
-        base.drawImage(this.current, 0, 0, width, height); // the server says what is wrong with the file
-      }
-      URL.revokeObjectURL(url);
-      const pixels = base.getImageData(0, 0, width, height).data;
-      let transparent = false;
-      for (let at = 3; at < pixels.length && !transparent; at += 4) transparent = pixels[at] < 255;
-      if (!transparent) this.alphaFrom((grey) => grey / 255);
-    } else base.drawImage(this.current, 0, 0, width, height);
+    } else if (mask && this.isOpaque()) this.alphaFrom((grey) => grey / 255);
     this.replay();
+  }
+
+  isOpaque() {
+    const pixels = this.base.getImageData(0, 0, this.width, this.height).data;
+    for (let at = 3; at < pixels.length; at += 4) if (pixels[at] < 255) return false;
+    return true;
   }
 
   alphaFrom(share) {
@@ -271,7 +281,13 @@ function open() {
   const form = redo.querySelector("form");
   if (!redo.open || editor || !form) return;
   editor = new Editor(form);
-  editor.load();
+  editor.load().catch(() => {
+    const said = document.createElement("p");
+    said.className = "note note-error";
+    said.role = "alert";
+    said.textContent = "The pictures could not be loaded, so the brush has nothing to draw on: load this page again.";
+    editor.box.before(said);
+  });
 }
 redo.addEventListener("toggle", open);
 open();
