@@ -153,20 +153,13 @@ const actions = {
   undo() {
     const action = history.pop();
     if (!action) return panel.toast("There is nothing to undo.");
-    outbox.undo(action);
     if (action.verb === "annotations") {
       labelled -= 1;
       paces.pop();
     }
-    if (current) queue.putFirst({ ...current, marked: details.given() });
-    queue.putFirst(action.shown);
     panel.announce("Taken back. Label it again.");
-    const back = queue.tasks[0];
-    queue.load(back).then(() => {
-      // From an empty screen the queue itself has shown it by now.
-      if (current !== back) advance();
-      numbers();
-    });
+    // Back on the screen once this is written down: another label for it must be sent after it.
+    outbox.undo(action).finally(() => bringBack(action.shown));
   },
   depth: () => toggle("depth"),
   saliency: () => toggle("saliency"),
@@ -190,6 +183,16 @@ const actions = {
 function remember(verb, body, id) {
   const seq = outbox.add(verb, body, current.task);
   history.push({ verb, id, seq, shown: { ...current, marked: details.given() } });
+}
+
+function bringBack(task) {
+  if (current) queue.putFirst({ ...current, marked: details.given() });
+  queue.putFirst(task);
+  queue.load(task).then(() => {
+    // From an empty screen the queue itself has shown it by now.
+    if (current !== task) advance();
+    numbers();
+  });
 }
 
 function done() {

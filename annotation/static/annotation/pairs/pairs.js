@@ -69,20 +69,13 @@ const actions = {
   undo() {
     const action = history.pop();
     if (!action) return toast("There is nothing to undo.");
-    outbox.undo(action);
     if (action.verb === "preferences") {
       chosen -= 1;
       paces.pop();
     }
-    if (current) queue.putFirst(current);
-    queue.putFirst(action.shown);
     announce("Taken back. Choose again.");
-    const back = queue.tasks[0];
-    queue.load(back).then(() => {
-      // From an empty screen the queue itself has shown it by now.
-      if (current !== back) advance();
-      numbers();
-    });
+    // Back on the screen once this is written down: another answer to it must be sent after it.
+    outbox.undo(action).finally(() => bringBack(action.shown));
   },
   swap(isDown) {
     if (!current) return;
@@ -91,6 +84,16 @@ const actions = {
   },
   help: () => (help.open ? help.close() : help.showModal()),
 };
+
+function bringBack(pair) {
+  if (current) queue.putFirst(current);
+  queue.putFirst(pair);
+  queue.load(pair).then(() => {
+    // From an empty screen the queue itself has shown it by now.
+    if (current !== pair) advance();
+    numbers();
+  });
+}
 
 function remember(verb, body, id) {
   // Kept before anything else happens: the tab may be closed in the next moment.
