@@ -10,6 +10,12 @@ def eventually(page, holds, seconds=60):
     assert holds()
 
 
+def arrive(page, selector):
+    """Another page has come, and with it its scripts: from now on it hears keys and presses."""
+    page.wait_for_selector(selector)
+    page.wait_for_load_state()
+
+
 def click_twice(page, selector, part):
     """The second click comes in the moment that another `part` has taken the place of this one, as that of a double click
     does; in Chromium's own double click any time may lie between the two while the machine is busy."""

@@ -8,7 +8,7 @@ from adproof.perception.pictures import open_picture
 from generation.blobs import blobs
 from generation.models import Product
 from tests.cut_out_rows import H, W, waiting
-from tests.in_browser import until
+from tests.in_browser import arrive, until
 from tests.test_manage_browser import assert_good, go, page, people  # noqa: F401 - fixtures
 from tests.test_review_browser import SIZES, browser  # noqa: F401 - a fixture
 
@@ -56,14 +56,14 @@ class TestCutOuts:
         stroke(page, (0.7, 0.5), (0.8, 0.5))  # restores the strip that U2-Net missed
         assert_good(page)
         page.click("text=Save and accept")
-        page.wait_for_selector("h1:text-is('Jug b')")
+        arrive(page, "h1:text-is('Jug b')")
         after = alpha_of(first)
         assert first.is_drawable and first.accepted_by.username == "max" and first.cut_settings["by"] == "hand"
         assert before[H // 2, int(0.37 * W)] == 255 and after[H // 2, int(0.37 * W)] == 0
         assert before[H // 2, int(0.75 * W)] == 0 and after[H // 2, int(0.75 * W)] == 255
         assert after[2, int(0.1 * W)] == 0, "what was undone is not sent"
         page.keyboard.press("n")
-        page.wait_for_selector("h1:text-is('Jug c')")
+        arrive(page, "h1:text-is('Jug c')")
         page.keyboard.press("a")
         page.wait_for_selector("h1:text-is('Jug b')")
         assert list(Product.objects.waiting()) == [second]
