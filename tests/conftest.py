@@ -7,11 +7,16 @@ import threading
 import pytest
 from django.db import connections
 from django.test import TransactionTestCase
+from hypothesis import HealthCheck, settings
 
 from tests import labelstudio_server
 from tests.empty_tables import empty_tables
 
 TransactionTestCase._fixture_teardown = empty_tables
+
+# The suite asks the same of the code each time, however busy the machine is. `--hypothesis-profile=default` searches anew.
+settings.register_profile("the same each time", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("the same each time")
 
 # While Playwright is open, its loop runs in the tests' own thread, and Django's own storage would hand out other connections
 # than before: a second one for the tests, and one more for each function that Playwright calls. A thread has one here.

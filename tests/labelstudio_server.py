@@ -9,7 +9,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from tests.ports import free_ports
 from tests.workers import ROOT, environment
 
 LABEL_STUDIO = ROOT / ".venv-labelstudio-server" / "bin" / "label-studio"
@@ -97,9 +97,7 @@ class Preparation(threading.Thread):
         return next((line for line in said if "ERROR" in line), said[-1])
 
     def _start_server(self) -> Server:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        (port,) = free_ports()
         folder = self._folder.name
         # Not our own environment: it would read DEBUG, DATABASE_URL and the like as meant for itself.
         own = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}

@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,8 @@ from pathlib import Path
 
 import pyarrow.fs as pafs
 import pytest
+
+from tests.ports import free_ports
 
 KEY, SECRET, BUCKET = "adproof", "a-secret-of-the-tests", "datasets"
 
@@ -29,22 +30,6 @@ def program() -> str:
     return found
 
 
-def _free_ports(n: int) -> list[int]:
-    """Free ones whose number plus 10,000 is free too: SeaweedFS takes both."""
-    found: list[int] = []
-    candidate = 21_000 + os.getpid() % 9_000
-    while len(found) < n:
-        candidate += 1
-        if all(_is_free(port) for port in (candidate, candidate + 10_000)):
-            found.append(candidate)
-    return found
-
-
-def _is_free(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
-
-
 @contextmanager
 def server(folder: Path):
     """Its address, once a small write succeeds."""
@@ -54,7 +39,7 @@ def server(folder: Path):
     config.write_text(json.dumps({"identities": [
         {"name": "tests", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List", "Tagging"]},
     ]}))  # fmt: skip
-    master, volume, filer, s3 = _free_ports(4)
+    master, volume, filer, s3 = free_ports(4, beside=10_000)  # SeaweedFS takes both
     with open(folder / "weed.log", "w") as log:
         process = subprocess.Popen([
             weed, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", f"-master.port={master}",

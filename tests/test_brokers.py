@@ -12,16 +12,11 @@ from pathlib import Path
 import pytest
 
 from runs.models import Outbox, Run
+from tests.ports import free_ports
 from tests.trial_kinds import let_go
 from tests.workers import kill, start_worker, wait_until, workers
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.broker]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def need(*programs: str) -> str:
@@ -48,7 +43,7 @@ def wait_for_port(port: int, process: subprocess.Popen, seconds: float = 60) -> 
 
 @pytest.fixture(scope="module")
 def redis_url():
-    program, port = need("redis-server"), free_port()
+    program, (port,) = need("redis-server"), free_ports()
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
             [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder], stdout=subprocess.DEVNULL
@@ -63,7 +58,7 @@ def redis_url():
 def rabbitmq_url():
     # Debian's wrapper insists on its own user and folders; the script behind it takes ours.
     program = need("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")
-    port, dist, epmd = free_port(), free_port(), free_port()
+    port, dist, epmd = free_ports(3)
     with tempfile.TemporaryDirectory() as folder:
         environment = {
             **os.environ, "HOME": folder, "RABBITMQ_NODENAME": f"adproof{port}@localhost", "RABBITMQ_NODE_PORT": str(port),

@@ -166,6 +166,15 @@ def children(pid):
         return [int(child) for child in file.read().split()]
 
 
+def kill_one(web):
+    """One of its workers; whether there was one. Killed a moment ago, one may be gone by the time it is to be killed again."""
+    for worker in random.sample(found := children(web), len(found)):
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+            return True
+    return False
+
+
 class Trouble(threading.Thread):
     """Kills a web worker after every KILL_EACH answers and crashes the database once, as long as people work."""
 
@@ -180,9 +189,8 @@ class Trouble(threading.Thread):
     def run(self):
         try:
             while not self.over.wait(0.02):
-                if self.answers() >= (self.kills + 1) * KILL_EACH and children(self.web):
-                    os.kill(random.choice(children(self.web)), signal.SIGKILL)
-                    self.kills += 1
+                if self.answers() >= (self.kills + 1) * KILL_EACH:
+                    self.kills += kill_one(self.web)
                 if self.crashes == 0 and self.answers() >= CRASH_AFTER:
                     self.crash()
         except (OSError, subprocess.SubprocessError) as error:
@@ -191,8 +199,7 @@ class Trouble(threading.Thread):
     def crash(self):
         self.database.crash()
         # A worker that has to start now finds no database: it must come up and say so, not take the server down.
-        for worker in children(self.web)[:1]:
-            os.kill(worker, signal.SIGKILL)
+        kill_one(self.web)
         wait_until(lambda: any(person.client.trouble[503] for person in self.people), "nobody was told that the database is away")
         self.database.start()
         self.crashes += 1
@@ -295,7 +302,7 @@ def test_while_the_database_is_away_people_and_programs_get_a_sentence(database,
             status, headers, text = ask(projects, token)
             assert status == 503 and headers["Retry-After"] == "2"
             assert "away for a moment" in json.loads(text)["detail"]
-            os.kill(children(web)[0], signal.SIGKILL)  # its successor starts without a database
+            wait_until(lambda: kill_one(web), "no worker")  # its successor starts without a database
             wait_until(lambda: children(web), "no new worker")
             assert ask(projects, token)[0] == 503
             assert is_running(web)

@@ -12,8 +12,6 @@ from psycopg.pq import TransactionStatus
 from accounts.models import User
 from generation.models import Product
 from tests import build, empty_tables
-from tests.locks import somebody_waits_for_us
-from tests.workers import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -38,6 +36,17 @@ def beside():
         thread.join()
 
 
+# PostgreSQL ends whichever of the two looks first, after its deadlock_timeout, and each looks once only. So that it is not the
+# late one, that looks much later, and comes to wait, in the database itself, before the other one looks.
+OF_THE_OTHER, OF_THE_LATE = "SET deadlock_timeout = '3s'", "SET LOCAL deadlock_timeout = '1min'"
+ONCE_SOMEBODY_WAITS_FOR_US = """
+    DO $$ BEGIN
+        WHILE NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))
+        LOOP PERFORM pg_sleep(0.01); END LOOP;
+        UPDATE accounts_user SET first_name = 'late';
+    END $$"""
+
+
 def test_a_deadlock_with_a_late_request_costs_another_try_and_no_connection(beside, monkeypatch):
     monkeypatch.setattr(empty_tables, "PATIENCE_S", 0.1)
     build.product()
@@ -46,15 +55,17 @@ def test_a_deadlock_with_a_late_request_costs_another_try_and_no_connection(besi
 
     def late_request():
         try:
-            with transaction.atomic():
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(OF_THE_LATE)
                 Product.objects.update(title="late")  # deleted after the people, so the other one comes to wait for this
                 has_first.set()
-                wait_until(somebody_waits_for_us, every=0.01)
-                User.objects.update(first_name="late")
+                cursor.execute(ONCE_SOMEBODY_WAITS_FOR_US)
             ended.append("committed")
         except Exception as error:  # noqa: BLE001
             ended.append(error)
 
+    with connection.cursor() as cursor:
+        cursor.execute(OF_THE_OTHER)
     beside(late_request)
     assert has_first.wait(60)
     empty_tables.empty_tables()

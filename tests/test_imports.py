@@ -361,5 +361,5 @@ class TestReadingAhead:
         assert next(reading) == 0
         reading.close()
         for thread in [one for one in threading.enumerate() if one.name == "ahead"]:
-            thread.join(5)
+            thread.join(60)
             assert not thread.is_alive()
