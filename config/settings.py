@@ -119,6 +119,8 @@ if DATABASE_PREPARES:
 if env.flag("ADPROOF_TESTING", False):
     # The tests' database is there already (config.testing), and everything uses that one, the broker too.
     DATABASES["default"]["TEST"] = {"NAME": DATABASES["default"]["NAME"]}
+    # On a machine that is busy with other things a connection takes longer, and a page would be the one of config.database_away.
+    DATABASES["default"]["OPTIONS"]["pool"]["timeout"] = 60
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 BROKER_URL = env.text("BROKER_URL")
