@@ -45,7 +45,7 @@ class Wish:
     early_stop: dict[str, Any] | None = None
 
     def chosen_products(self) -> QuerySet[Product]:
-        """Raises CannotStart for a product that is not there."""
+        """Raises CannotStart for a product, category or source that is not there."""
         rows = Product.objects.order_by("-pk")
         if self.skus:
             known = Product.objects.filter(sku__in=self.skus).values_list("sku", flat=True)
@@ -54,6 +54,7 @@ class Wish:
         for name in ("category", "source"):
             if value := getattr(self, name):
                 rows = rows.filter(**{name: value})
+                _check_some(name, value)
         if self.q:
             rows = rows.filter(Q(title__icontains=self.q) | Q(sku__icontains=self.q))
         return rows[: self.newest or None]
@@ -97,8 +98,24 @@ def _check_known(wanted: Sequence[int | str], known: Container[int | str], sente
         raise CannotStart(f"{sentence} {some_of(unknown)}.")
 
 
+def _check_some(name: str, value: str) -> None:
+    """name: "category" or "source"."""
+    if not Product.objects.filter(**{name: value}).exists():
+        there = Product.objects.exclude(**{name: ""}).order_by(name).values_list(name, flat=True).distinct()
+        known = f" There are: {some_of(list(there[: SOME + 1]), SOME)}." if there else ""
+        raise CannotStart(f"No product has the {name} {value[:80]}.{known}")
+
+
 def has_judge() -> bool:
     return bool(apps.get_model("rfnet_service", "Checkpoint").objects.filter(is_promoted=True).exists())
+
+
+def check_judged(wish: Wish) -> None:
+    """Raises CannotStart: what is wished for needs an RFNet in use, and there is none."""
+    if (wish.attempts > 1 or wish.early_stop) and not has_judge():
+        raise CannotStart(
+            "Drawing again, and giving up early, need an RFNet in use to judge: choose neither, or promote a checkpoint first."
+        )
 
 
 def start(wish: Wish, user: Any = None, *, once: bool = False) -> Run:
@@ -107,10 +124,7 @@ def start(wish: Wish, user: Any = None, *, once: bool = False) -> Run:
 
     Raises CannotStart with what to change.
     """
-    if (wish.attempts > 1 or wish.early_stop) and not has_judge():
-        raise CannotStart(
-            "Drawing again, and giving up early, need an RFNet in use to judge: choose neither, or promote a checkpoint first."
-        )
+    check_judged(wish)
     products, prompts, generator = wish.chosen_products(), wish.chosen_prompts(), wish.chosen_generator()
     return start_generation(
         products=products, prompts=prompts, per_pair=wish.per_pair, attempts=wish.attempts, generator=generator,

@@ -273,6 +273,7 @@ def results(request: HttpRequest) -> HttpResponse:
         "order": order,
         "orders": ORDERS,
         "labels": TITLES,
+        "is_unsaid": not any(row.results.people.total or row.results.judge.total for row in rows),
     }
     return render(request, "generation/prompt_results.html", context)
 

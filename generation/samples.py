@@ -3,7 +3,7 @@
 from generation import actions
 from generation.importing import Problem, ProductFile, read_picture
 from generation.model_sets import is_shipped, register_generator_of
-from generation.models import Generator, Prompt
+from generation.models import Generator, Prompt, VariableList
 
 SAMPLE_SOURCE = "adproof-samples"
 
@@ -28,6 +28,15 @@ def import_catalogue() -> int:
 def make_prompts() -> None:
     for name, text in SAMPLE_PROMPTS:
         Prompt.objects.get_or_create(name=name, defaults={"text": text, "image_scale": 0.5})
+
+
+def make_variables() -> None:
+    """Lists to begin with, of words that the mini generator was taught; none where somebody has lists already."""
+    from adproof.adworld.words import MATERIALS, WALLS
+
+    if not VariableList.objects.exists():
+        for name, values in (("surface", MATERIALS), ("colour", WALLS)):
+            VariableList.objects.get_or_create(name=name, defaults={"values": list(values)})
 
 
 def mini_generator() -> Generator:

@@ -434,9 +434,12 @@ class TestWhoeverStartsIt:
             (["--generator", "nope"], "no generator nope"), (["--prompts", "²"], "no prompt called ²"),
             (["--prompts", "9" * 30], "no prompt called 9"), (["--generator", "³"], "no generator ³"), (["--attempts", "2"], "need an RFNet in use"),
             (["--per-pair", "0"], "between 1 and"), (["--as", "nobody"], "nobody called nobody"),
+            (["--category", "lamp"], "No product has the category lamp. There are: .*lamps"), (["--source", "x"], "the source x. There are: "),
+            (["--early-stop", "8", "0.1"], "need an RFNet in use"),
         ):
-            with pytest.raises(CommandError, match=sentence):
-                call_command("generate", *wrong)
+            for told in ([], ["--dry-run"] if "--as" not in wrong else []):
+                with pytest.raises(CommandError, match=sentence):
+                    call_command("generate", *wrong, *told)
 
     def test_the_api(self, tiny, products, people, client):
         build.prompt()

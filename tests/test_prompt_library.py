@@ -35,6 +35,19 @@ def edit(client, prompt, **changes):
     return client.post(reverse("prompt", args=[prompt.pk]), values(**changes))
 
 
+def test_the_sample_lists_hold_words_that_mini_knows_and_touch_no_list_of_somebodys(db):
+    from adproof.adworld.words import VOCABULARY
+    from generation.samples import make_variables
+
+    make_variables()
+    lists = {row.name: row.values for row in VariableList.objects.all()}
+    assert set(lists) == {"surface", "colour"} and {word for row in lists.values() for value in row for word in value.split()} <= set(VOCABULARY)
+    VariableList.objects.filter(name="surface").delete()
+    VariableList.objects.update(values=["mine"])
+    make_variables()
+    assert [row.values for row in VariableList.objects.all()] == [["mine"]]
+
+
 class TestEditor:
     def test_variables_categories_and_tags_are_saved(self, max_, colours):
         build.product(1)
@@ -313,13 +326,18 @@ class TestResults:
     def test_the_pages_show_the_best_first_and_what_may_help(self, max_, drawn):
         good, bad, _ = drawn
         html = max_.get(reverse("prompt_results")).content.decode()
-        assert html.index(">good<") < html.index(">=bad<") and "<strong>75 %</strong>" in html
+        assert html.index(">good<") < html.index(">=bad<") and "<strong>75 %</strong>" in html and "Nobody has said yet" not in html
         by_name = max_.get(reverse("prompt_results"), {"order": "name"}).content.decode()
         assert by_name.index(">=bad<") < by_name.index(">good<")
         detail = max_.get(reverse("prompt_result", args=[bad.pk])).content.decode()
         assert "against its most frequent defect" in detail.split("Ask for support")[1].split("Ask for true scale")[0]
         library = max_.get(reverse("prompts")).content.decode()
         assert "<strong class=\"number\">75 %</strong> available" in library
+
+    def test_while_nobody_has_said_anything_the_page_says_what_to_do(self, max_):
+        build.candidates(1)
+        html = max_.get(reverse("prompt_results")).content.decode()
+        assert "Nobody has said yet" in html and f'<a href="{reverse("candidates")}">Send candidates to annotators</a>' in html
 
     def test_a_prompt_shows_the_newest_pictures_that_it_made(self, max_, drawn):
         good, _, rows = drawn

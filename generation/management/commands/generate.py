@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from accounts.models import User
 from generation.costs import cost_of
-from generation.ordering import MAX_SEEDS, Wish, estimate, start
+from generation.ordering import MAX_SEEDS, Wish, check_judged, estimate, start
 from generation.planning import MAX_ATTEMPTS, Budget, CannotStart
 from runs.following import tell_until_ended
 from runs.models import Run
@@ -54,6 +54,7 @@ class Command(BaseCommand):
         wish = self._wish(options)
         try:
             if options["dry_run"]:
+                check_judged(wish)
                 self._say_estimate(wish)
                 return
             run = start(wish, self._person(options["person"]))

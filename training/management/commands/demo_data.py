@@ -31,6 +31,7 @@ class Command(BaseCommand):
         if not Product.objects.filter(source=samples.SAMPLE_SOURCE).exists():
             self.stdout.write(f"Sample catalogue: {samples.import_catalogue()} products")
         samples.make_prompts()
+        samples.make_variables()
         generator = samples.mini_generator()
         project = make_project()
         if not no_candidates and not Candidate.objects.exists() and not Run.objects.filter(kind="generate").exists():
