@@ -3,16 +3,11 @@
 import hashlib
 import os
 import re
-import tempfile
-import time
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+
+from adproof.whole_files import UNFINISHED_S, forget_unfinished, write_whole
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_NEW = ".new-"
-UNFINISHED_S = 24 * 3600.0
 
 
 class BlobStore:
@@ -68,7 +63,10 @@ class BlobStore:
         """
         sha = hashlib.sha256(data).hexdigest()
         if not self.exists(sha):
-            self._write(lambda file: _write_all(file, data, sha))
+            place = self.path(sha)
+            self._make_folder(place.parent)
+            write_whole(place, data, scratch=self.root)
+            _sync_folder(place.parent)
         return sha
 
     def verify(self, sha: str) -> bool:
@@ -88,32 +86,7 @@ class BlobStore:
             older_than_s: what was begun later may still be written.
         Returns: how many files.
         """
-        before, removed = time.time() - older_than_s, 0
-        for entry in os.scandir(self.root):
-            with suppress(FileNotFoundError):  # finished in this moment
-                if entry.name.startswith(_NEW) and entry.stat().st_mtime < before:
-                    os.unlink(entry.path)
-                    removed += 1
-        return removed
-
-    def _write(self, fill: Callable[[BinaryIO], str]) -> str:
-        # The temporary file lies in the store, so that the rename stays within one filesystem and is atomic.
-        handle, name = tempfile.mkstemp(dir=self.root, prefix=_NEW)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                sha = fill(file)
-                file.flush()
-                os.fsync(file.fileno())
-            place = self.path(sha)
-            self._make_folder(place.parent)
-            temporary.chmod(0o644)
-            temporary.replace(place)
-            _sync_folder(place.parent)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        return sha
+        return forget_unfinished(self.root, older_than_s)
 
     def _make_folder(self, folder: Path) -> None:
         if folder.is_dir():
@@ -122,11 +95,6 @@ class BlobStore:
         # A new folder survives a power cut only once the folder that names it is flushed as well.
         _sync_folder(folder.parent)
         _sync_folder(self.root)
-
-
-def _write_all(file: BinaryIO, data: bytes, sha: str) -> str:
-    file.write(data)
-    return sha
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,8 +1,6 @@
 """Pictures by their sha256. The content never changes under its address, so browsers keep it for good."""
 
 import io
-import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpRe
 from django.views.decorators.http import require_safe
 from PIL import Image
 
+from adproof.whole_files import write_whole
 from generation.blobs import blobs
 
 THUMBNAIL_SIZES_PX = (96, 192, 384, 768)
@@ -46,7 +45,7 @@ def thumbnail(request: HttpRequest, px: int, sha256: str) -> HttpResponseBase:
     except (OSError, ValueError) as error:
         raise Http404("No such picture.") from error
     with suppress(OSError):  # a full disk: it is made again next time
-        _keep(data, path)
+        _keep(path, data)
     return _for_good(HttpResponse(data, content_type="image/webp"))
 
 
@@ -69,13 +68,6 @@ def _thumbnail(sha256: str, px: int) -> bytes:
     return out.getvalue()
 
 
-def _keep(data: bytes, path: Path) -> None:
+def _keep(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_whole(path, data, scratch=Path(settings.THUMBNAILS_DIR))

@@ -1,7 +1,12 @@
 """The kinds of run of this station."""
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
+
+from adproof.whole_files import forget_unfinished
 from generation import costs, figures, prompt_results  # noqa: F401 - they declare what the clock counts
 from generation.blobs import blobs
 from runs.clock import regularly
@@ -12,6 +17,8 @@ from runs.kinds import kind, kind_in_parts
 @regularly(seconds=3600)
 def forget_unfinished_pictures() -> None:
     blobs().forget_unfinished()
+    with suppress(FileNotFoundError):  # nobody has looked at one yet
+        forget_unfinished(Path(settings.THUMBNAILS_DIR))
 
 
 def _sum_of_parts(results: list[dict[str, Any]]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import re
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from annotation.models import Project, Task
 from generation import gallery
 from generation.gallery_filter import GalleryFilter
 from generation.models import Candidate
+from generation.tasks import forget_unfinished_pictures
 from runs.models import Run
 from tests import build, data_rows
 from tests.data_rows import do
@@ -147,6 +149,21 @@ def test_an_address_that_makes_no_sense_still_shows_something(rows, client, peop
     client.force_login(people["mia"])
     nonsense = {"label": "x", "run": "99999999999999999999", "prompt": "-1", "before": "x", "drawn_from": "never"}
     assert client.get(reverse("candidates"), nonsense).content.decode().count("gallery-card") == 40
+
+
+def test_a_small_picture_is_kept_whole_and_what_a_killed_server_left_half_written_goes_after_a_day(client, people, settings):
+    client.force_login(people["mia"])
+    address = reverse("thumbnail", args=[96, build.candidates(1)[0].image_sha256])
+    made = client.get(address).content
+    kept = [path for path in settings.THUMBNAILS_DIR.rglob("*") if path.is_file()]
+    assert [path.read_bytes() for path in kept] == [made] and b"".join(client.get(address)) == made
+    half = settings.THUMBNAILS_DIR / ".new-half"
+    half.write_bytes(made[:9])
+    forget_unfinished_pictures()
+    assert half.exists(), "somebody may be at it"
+    os.utime(half, (0, 0))
+    forget_unfinished_pictures()
+    assert not half.exists() and kept[0].exists()
 
 
 class TestOneCandidate:

@@ -33,6 +33,7 @@ import pyrender  # noqa: E402
 import trimesh  # noqa: E402
 
 from adproof.adworld.books import book_stack  # noqa: E402
+from adproof.whole_files import write_whole  # noqa: E402
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -347,15 +348,6 @@ def _render_entry(chosen: dict[str, Any], model: Model | None, out: Path) -> lis
         write_whole(out / file, encoded.getvalue())
         entries.append({**_entry(chosen, picture, yaw, creator), "file": file})
     return entries
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as scratch:
-        scratch.write(content)
-        scratch.flush()
-        os.fsync(scratch.fileno())
-    Path(scratch.name).chmod(0o644)
-    Path(scratch.name).replace(path)
 
 
 def _longest(chosen: dict[str, Any], yaw: int) -> int:

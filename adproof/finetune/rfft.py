@@ -29,6 +29,7 @@ from adproof.diffusion.generator import Generator
 from adproof.finetune import objectives
 from adproof.finetune.feedback import Feedback
 from adproof.labels import Label
+from adproof.whole_files import write_whole
 
 STATE_FILE = "rfft_state.pt"
 
@@ -306,7 +307,7 @@ def rfft(
         if update % cfg.checkpoint_every == 0:
             _save_state(tuner, out / STATE_FILE, origin, update, history)
     folder = _save_controlnet(tuner, out)
-    _write(out / "rfft.json", json.dumps({**origin, "history": history}, indent=1).encode())
+    write_whole(out / "rfft.json", json.dumps({**origin, "history": history}, indent=1).encode())
     return RFFTResult(folder, update, history)
 
 
@@ -359,12 +360,3 @@ def _save_controlnet(tuner: Tuner, out: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
     return folder
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

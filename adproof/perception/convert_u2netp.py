@@ -7,7 +7,6 @@ Needs the `onnx` package; nothing else in adproof does.
 
 import argparse
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from adproof.perception.u2netp import U2NetP
+from adproof.whole_files import write_whole
 
 PUBLISHED_MD5 = "8e83ca70e441ab06c318d82300c84806"
 
@@ -65,12 +65,7 @@ def main() -> None:
     data = options.onnx.read_bytes()
     if hashlib.md5(data).hexdigest() != PUBLISHED_MD5:
         parser.error(f"{options.onnx} is not the published u2netp.onnx (md5 {PUBLISHED_MD5})")
-    temporary = options.out.with_name(options.out.name + ".new")
-    with temporary.open("wb") as file:
-        file.write(save(convert(data)))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(options.out)
+    write_whole(options.out, save(convert(data)))
     print(f"{options.out}: {options.out.stat().st_size} bytes")  # noqa: T201
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from adproof.rfnet.config import RFNetConfig
 from adproof.rfnet.network import RFNet
 from adproof.rfnet.text import FILE_NAME as TOKENIZER_FILE
 from adproof.rfnet.text import CaptionTokenizer
+from adproof.whole_files import write_whole
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -37,16 +37,6 @@ _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 def shipped(name: str) -> Path:
     """The folder of a model of the shipped mini set, for example "rfnet_init" or "judge"."""
     return Path(__file__).resolve().parent.parent / "models" / "mini" / name
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees all of it or none: temp, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:
