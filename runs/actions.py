@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from runs.kinds import kind_of
@@ -24,23 +24,26 @@ def start_run(kind: str, params: dict[str, Any], *, title: str = "", user: Any =
               parent: Run | None = None) -> Run:  # fmt: skip
     """A queued run. With `key`, the unfinished run of that key is returned instead of a second one."""
     spec = kind_of(kind)
-    for is_last in (False, False, True):
-        try:
-            with transaction.atomic():
-                run = Run.objects.create(
-                    kind=kind, title=title or spec.title, params=params, key=key, total=total, parent=parent,
-                    created_by=user if user is not None and user.is_authenticated else None, max_attempts=spec.max_attempts,
-                )  # fmt: skip
-                send(run)
-            return run
-        except IntegrityError:
-            existing = Run.objects.unfinished().filter(key=key).first() if key else None
-            if existing is not None:
-                return existing
-            if not key or is_last:
-                raise
-            # It ended in this very moment: then this one may begin.
-    raise AssertionError("the last try returns or raises")
+    with transaction.atomic():
+        if key and (unfinished := _unfinished(key)) is not None:
+            return unfinished
+        run = Run.objects.create(
+            kind=kind, title=title or spec.title, params=params, key=key, total=total, parent=parent,
+            created_by=user if user is not None and user.is_authenticated else None, max_attempts=spec.max_attempts,
+        )  # fmt: skip
+        send(run)
+    return run
+
+
+def _unfinished(key: str) -> Run | None:
+    """The run of this key that has not ended. Whoever asks in the same moment waits for our transaction, and then finds it."""
+    _wait_for(key)
+    return Run.objects.unfinished().filter(key=key).first()
+
+
+def _wait_for(word: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [word])
 
 
 def digest_of(user: Any, *words: Any) -> str:
@@ -55,8 +58,7 @@ def asked_just_now(kind: str, asked: str, *, ended_too: bool = True) -> Run | No
     ended_too: also where it has come to its end; not so where what it did may have been undone by then.
     Call it in the transaction that would start another: whoever asks for the same in the same moment waits for its end.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{kind}/{asked}"])
+    _wait_for(f"{kind}/{asked}")
     newest = Run.objects.filter(kind=kind).order_by("-pk").values("pk")[:NEWEST_LOOKED_AT]
     fresh = Run.objects.filter(pk__in=newest, created_at__gte=timezone.now() - SAME_WITHIN, stop_requested=False)
     fresh = fresh.exclude(state__in=[Run.State.STOPPED, Run.State.FAILED]) if ended_too else fresh.unfinished()
@@ -76,10 +78,7 @@ def start_in_parts(kind: str, part_kind: str, parts: Iterable[dict[str, Any]], *
         raise ValueError("nothing to do: there is not one part")
     spec, part_spec = kind_of(kind), kind_of(part_kind)
     with transaction.atomic():
-        if key:  # whoever comes in the same moment waits, and then finds it
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
-        existing = Run.objects.unfinished().filter(key=key).first() if key else None
+        existing = _unfinished(key) if key else None
         if asked and existing is None:
             existing, params = asked_just_now(kind, asked, ended_too=False), {**params, "asked": asked}
         if existing is not None:
@@ -199,9 +198,14 @@ def part_paused(part: Run) -> None:
 
 
 def resume_run(run: Run) -> bool:
-    """paused, stopped, failed or out of budget -> at work again, from what is already there. False if it was not at rest."""
+    """paused, stopped, failed or out of budget -> at work again, from what is already there.
+
+    False if it was not at rest, or another run of its key is at work by now.
+    """
     with transaction.atomic():
         locked = Run.objects.select_for_update(no_key=True).get(pk=run.pk)
+        if locked.key and locked.is_finished and _unfinished(locked.key) is not None:
+            return False
         if locked.state == Run.State.PAUSED:
             Run.objects.filter(pk=run.pk).update(state=Run.State.WAITING)
             send_many(run.parts.filter(state=Run.State.QUEUED).order_by("pk").values_list("pk", flat=True))

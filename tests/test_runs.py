@@ -61,8 +61,11 @@ class TestTheRow:
 
     def test_a_finished_run_frees_its_key(self):
         first = start_run("trial_count", {"n": 1}, key="export/3")
-        Run.objects.update(state="succeeded")
-        assert start_run("trial_count", {"n": 1}, key="export/3") != first
+        Run.objects.update(state="stopped")
+        second = start_run("trial_count", {"n": 1}, key="export/3")
+        assert second != first and not resume_run(first), "the second does the same"
+        Run.objects.filter(pk=second.pk).update(state="succeeded")
+        assert resume_run(first) and start_run("trial_count", {"n": 1}, key="export/3") == first
 
     def test_a_message_is_kept_while_the_broker_is_down(self, monkeypatch):
         from runs.tasks import advance_light
