@@ -61,7 +61,7 @@ class Budget:
 
 @dataclass
 class Chosen:
-    """The products and prompts that are drawn, with their categories as they were then."""
+    """The products and prompts that are drawn, with their categories as they were then (generation/choosing.py)."""
 
     products: list[int]
     product_kinds: list[int]
@@ -85,20 +85,6 @@ class Chosen:
         return self.products[index], self.prompts[(index + shift) % len(self.prompts)]
 
 
-def choose(products: Iterable[Product], prompts: Iterable[Prompt]) -> Chosen:
-    """Of products at hand. What a run draws is chosen by the database (generation/choosing.py)."""
-    rows = [(product.pk, product.category) for product in products if product.is_drawable]
-    offered = [prompt for prompt in prompts if prompt.is_active]
-    names = {category for _, category in rows} | {name for prompt in offered for name in prompt.categories}
-    codes = {name: n for n, name in enumerate(sorted(names))}
-    return Chosen(
-        products=[pk for pk, _ in rows],
-        product_kinds=[codes[category] for _, category in rows],
-        prompts=[prompt.pk for prompt in offered],
-        prompt_kinds=[sorted({codes[name] for name in prompt.categories}) for prompt in offered],
-    )
-
-
 def seed_of(base: int, product: Product | int, prompt: Prompt | int, number: int, attempt: int = 1) -> int:
     """A seed for each image that depends on nothing but what is drawn: running a plan again draws the same."""
     ids = [row if isinstance(row, int) else row.pk for row in (product, prompt)]
@@ -106,20 +92,8 @@ def seed_of(base: int, product: Product | int, prompt: Prompt | int, number: int
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
 
 
-def plan_items(
-    products: Sequence[Product], prompts: Sequence[Prompt], per_pair: int, base_seed: int
-) -> list[dict[str, Any]]:
-    """Products x prompts x seeds, interleaved so that the first images show many products.
-
-    Prompts of another category are left out.
-    """
-    chosen = choose(products, prompts)
-    if not chosen.products or not chosen.prompts:
-        return []
-    return list(items_between(chosen, 0, len(chosen.fitting) * per_pair, base_seed))
-
-
 def items_between(chosen: Chosen, start: int, end: int, base_seed: int) -> Iterator[dict[str, Any]]:
+    """Products x prompts x seeds, interleaved so that the first pictures show many products."""
     places = chosen.fitting
     for at in range(start, end):
         number, place = divmod(at, len(places))

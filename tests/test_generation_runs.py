@@ -32,7 +32,7 @@ from generation.models import (
     VariableList,
 )
 from generation.planned import planned
-from generation.planning import Budget, CannotStart, give_more, plan_items, start_generation
+from generation.planning import Budget, CannotStart, give_more, seed_of, start_generation
 from generation.scenes import Words
 from rfnet_service.models import Verdict
 from runs.actions import add_parts, pause_run, resume_run
@@ -70,6 +70,22 @@ def start(products, **values):
     return start_generation(**{"products": products, "prompts": [build.prompt()], "part_size": 4, **values})
 
 
+def expected_items(products, prompts, per_pair):
+    """What a plan must hold, pair by pair: the first pictures show every product, the prompts in turn."""
+    drawn, offered = [product for product in products if product.is_drawable], [prompt for prompt in prompts if prompt.is_active]
+    pairs = [
+        (product, prompt)
+        for shift in range(len(offered))
+        for place, product in enumerate(drawn)
+        if not (prompt := offered[(place + shift) % len(offered)]).categories or product.category in prompt.categories
+    ]
+    return [
+        {"product": product.pk, "prompt": prompt.pk, "number": number, "seed": seed_of(0, product, prompt, number)}
+        for number in range(per_pair)
+        for product, prompt in pairs
+    ]
+
+
 def part(run, place=0):
     return run.parts.order_by("pk")[place]
 
@@ -90,9 +106,9 @@ def work_off(run):
 class TestPlans:
     def test_a_form_counts_without_putting_in_order_what_a_run_puts_in_order(self, tiny, products):
         lamps, anything = build.prompt("lamps only", categories=["lamps", "vases"]), build.prompt("anything")
-        chosen = planning.choose([*products, chair := build.product(9, category="chairs")], [lamps, anything])
+        every = [*products, chair := build.product(9, category="chairs")]
         counted = choosing.count(Product.objects.all(), [lamps, anything])
-        assert counted.pairs == len(chosen.fitting) == 4 + 5 and choosing.count([], [lamps]).pairs == 0
+        assert counted.pairs == len(expected_items(every, [lamps, anything], 1)) == 4 + 5 and choosing.count([], [lamps]).pairs == 0
         said = build.prompt("said", text="{product} on a table")
         plan = start([chair, products[2], products[0]], prompts=[lamps, said]).plan
         assert plan.product_titles == ["Lamp 9", "Lamp 2", "Lamp 0"] and plan.total == 2 + 3
@@ -111,7 +127,7 @@ class TestPlans:
         chairs = [build.product(n, category="chairs") for n in range(10, 13)]
         run = start_generation(products=[*products, *chairs], prompts=[lamps, anything], per_pair=3, part_size=5)
         items = [item for row in run.parts.order_by("pk") for item in planned(row.params)["items"]]
-        assert items == plan_items([*products, *chairs], [lamps, anything], 3, 0) and len(items) == run.total == 3 * (4 + 7)
+        assert items == expected_items([*products, *chairs], [lamps, anything], 3) and len(items) == run.total == 3 * (4 + 7)
         assert all("items" not in row.params for row in run.parts.all())
         Product.objects.update(category="lamps")  # what was asked for does not change under way
         assert items == [item for row in run.parts.order_by("pk") for item in planned(row.params)["items"]]
@@ -237,10 +253,20 @@ class TestBudgets:
         give_more(run, Budget())
         assert resume_run(run) and work_off(run).state == "succeeded" and Candidate.objects.count() == 12
 
-    def test_what_was_drawn_before_costs_nothing(self, tiny, products):
+    def test_what_was_drawn_before_costs_nothing_and_is_told_beside_what_was_made(self, tiny, products, people, client):
         work_off(start(products))
-        run = work_off(start(products, per_pair=2, budget=Budget(images=4)))
+        run = work_off(start(products, per_pair=2, budget=Budget(images=4), part_size=3))
         assert run.state == "succeeded" and Candidate.objects.count() == 8
+        assert cost_of(run) == costs_of([run])[run.pk] and (cost_of(run).images, cost_of(run).already_there) == (4, 4)
+        client.force_login(people["max"])
+        panel = client.get(reverse("generation-panel", args=[run.pk])).content.decode()
+        assert "of 4 in the budget; 4 more were there already" in panel
+        told = client.get(f"/api/v1/generation/runs/{run.pk}").json()
+        assert (told["images"], told["already_there"], told["total"]) == (4, 4, 8)
+        page = client.get(reverse("run", args=[run.pk])).content.decode()
+        assert "<dt>Pictures of each product with each prompt</dt><dd>2</dd>" in page and "Per pair" not in page
+        page = client.get(reverse("run", args=[part(run, 1).pk])).content.decode()
+        assert "<dt>After picture</dt><dd>3</dd>" in page and "<dt>Plan</dt>" not in page
 
     def test_minutes(self, tiny, products):
         run = work_off(start(products, per_pair=3, budget=Budget(minutes=1e-6)))
@@ -412,7 +438,7 @@ def test_a_worker_killed_a_pause_in_the_middle_and_a_budget_over_two_workers(tin
     resume_run(run)
     assert work_off(run).state == "succeeded"
     seeds = list(Candidate.objects.values_list("seed", flat=True))
-    assert sorted(seeds) == sorted(item["seed"] for item in plan_items(products, [build.prompt()], 12, 0))
+    assert sorted(seeds) == sorted(item["seed"] for item in expected_items(products, [build.prompt()], 12))
 
 
 class TestWhoeverStartsIt:

@@ -18,6 +18,7 @@ from datasets_app.actions import start_freeze
 from datasets_app.models import DatasetVersion
 from datasets_app.product_splits import HOLDOUT, give_splits, splits
 from generation.models import Candidate, Generator, Product, Prompt
+from generation.planned import planned
 from generation.planning import start_generation
 from generation.samples import SAMPLE_SOURCE
 from rfnet_service.actions import promoted, start_scoring
@@ -67,6 +68,8 @@ class LoopFailed(Exception):
 
 
 class Loop:
+    compared: Run  # the base generator's pictures of what both generators are compared on
+
     def __init__(
         self, size: Size, seed: int, annotate: Callable[[Project], int], say: Say, tick: Callable[[], None]
     ) -> None:
@@ -83,7 +86,7 @@ class Loop:
         # What both generators will be compared on: products that no training ever sees, always the same seeds.
         # It needs nobody's label, so it is drawn while people label and RFNet learns.
         self.station("candidates", "Draw the first candidates", lambda: self._draw(self.size.first, seed=self.seed))
-        compared = self._draw_compared(self.base)
+        self.compared = self._draw_compared(self.base)
         self.station("round 1", "Pick over all products", lambda: self._round(self.size.first))
         self.station("people", "People label", self._people)
         self.station("consensus", "Dawid-Skene", self._consensus)
@@ -97,7 +100,7 @@ class Loop:
         version = self.station("version 2", "Freeze and write", self._freeze)
         self.station("RFNet 2", "Train RFNet", lambda: self._train(version))
         tuned = self.station("RFFT", "Tune the generator on RFNet's feedback", self._tune)
-        self.station("base images", "Wait for the base generator's images", lambda: self._wait(compared))
+        self.station("base images", "Wait for the base generator's images", lambda: self._wait(self.compared))
         self.station("tuned images", "Draw with the tuned generator", lambda: self._wait(self._draw_compared(tuned)))
         self.station("recurrent", "Recurrent Generation", lambda: self._recurrent(tuned))
         self._score()
@@ -210,11 +213,9 @@ class Loop:
         return list(rows.select_related("product", "prompt").order_by("product", "prompt", "seed"))
 
     def _seeds(self) -> list[int]:
-        from generation.planning import plan_items
-
-        return [
-            item["seed"] for item in plan_items(self._held_out(), self.prompts, 1, self.seed + 1000)[: self.size.judged]
-        ]
+        """Of the pictures that both generators drew."""
+        parts = self.compared.parts.order_by("pk")
+        return [item["seed"] for part in parts for item in planned(part.params)["items"]]
 
     def _people_judge(self, tuned: Generator) -> None:
         """Both generators' images go to the same people, mixed, in a project of their own: no training ever reads them."""
