@@ -75,6 +75,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "config.pieces.Pieces",
     "django_htmx.middleware.HtmxMiddleware",
     "config.full_disk.FullDisk",
     "config.database_away.DatabaseAway",

@@ -139,3 +139,25 @@ def test_ticked_products_become_a_run_that_is_paused_and_resumed(page):  # noqa:
         run.refresh_from_db()
         assert run.state == state
     assert_good(page)
+
+
+def test_who_opens_an_older_card_comes_back_to_it_though_the_page_is_loaded_anew(page):  # noqa: F811
+    """Playwright's Chromium keeps no page for the way back."""
+    build.many_candidates(90)
+    at, focused = "document.querySelectorAll('.gallery-card').length", "document.activeElement.closest('.gallery-card')?.dataset.candidate"
+    for place, is_first in ((59, False), (3, True)):
+        go(page, "/candidates/")
+        page.click("text=Older candidates")
+        until(page, f"{at} === 80")
+        card = page.locator(".gallery-card").nth(place)
+        name = card.get_attribute("data-candidate")
+        card.locator(".gallery-picture").click()
+        page.wait_for_url(f"**/candidates/{name}/")
+        page.go_back()
+        until(page, f"name => {focused} === name", name)
+        assert page.evaluate(at) == 40 and page.locator("text=Newer candidates").count() == (not is_first)
+        top = page.evaluate("document.activeElement.getBoundingClientRect().top")
+        assert 0 <= top < page.viewport_size["height"], "it is on the screen"
+    assert page.url.endswith("/candidates/")
+    page.click("text=Older candidates")
+    until(page, f"{at} === 80")

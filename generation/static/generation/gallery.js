@@ -58,7 +58,29 @@ function key(event) {
   event.preventDefault();
 }
 
+// Older cards are put under those that are there. When one of them is opened, the address becomes that of its page: whoever
+// comes back, and finds the page loaded anew, is with the card that was left.
+function added(event) {
+  for (const card of cards()) card.dataset.page ??= event.detail.pathInfo.requestPath;
+  count();
+}
+
+function leave(event) {
+  const card = event.target.closest("a") && event.target.closest(".gallery-card");
+  if (!card) return;
+  history.scrollRestoration = "manual";
+  history.replaceState({ ...history.state, card: card.dataset.candidate }, "", card.dataset.page);
+}
+
+function comeBack() {
+  const card = history.state?.card && grid.querySelector(`[data-candidate="${history.state.card}"]`);
+  card?.querySelector("a").focus({ preventScroll: true });
+  card?.scrollIntoView({ block: "center" });
+}
+
 if (grid) {
+  for (const card of cards()) card.dataset.page = location.href;
+  comeBack();
   grid.addEventListener("click", (event) => {
     const button = event.target.closest(".gallery-views button");
     if (button) show(button);
@@ -70,7 +92,8 @@ if (grid) {
   });
   grid.addEventListener("change", count);
   document.addEventListener("keydown", key);
-  document.body.addEventListener("htmx:afterSwap", count);
+  grid.addEventListener("click", leave);
+  document.body.addEventListener("htmx:afterSwap", added);
   document.querySelector("[data-untick]")?.addEventListener("click", untick);
   // Come back to by the browser's own button, the page still has its ticks.
   window.addEventListener("pageshow", count);
