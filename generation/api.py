@@ -45,7 +45,7 @@ def _in_words(plan: Plan, cost: Cost, failed: int) -> dict[str, Any]:
     run = plan.run
     return {
         "id": run.pk, "title": run.title, "state": run.state, "generator": plan.generator_id, "done": run.done,
-        "total": run.total, "images": cost.images, "seconds": round(cost.seconds, 2),
+        "total": run.total, "images": cost.images, "already_there": cost.already_there, "seconds": round(cost.seconds, 2),
         "seconds_per_image": cost.seconds_per_image, "available": cost.available, "failed": failed,
         "left_out": plan.left_out, "error": run.error, "page": reverse("run", args=[run.pk]),
         "budget": {

@@ -71,6 +71,9 @@ class GenerationRunOut(serializers.Serializer):
     done = serializers.IntegerField(help_text="Of `total` planned draws.")
     total = serializers.IntegerField()
     images = serializers.IntegerField(help_text="Pictures made, all attempts.")
+    already_there = serializers.IntegerField(
+        help_text="Pictures it was to make that were there already: not drawn again."
+    )
     seconds = serializers.FloatField(help_text="Of computing, all workers together.")
     seconds_per_image = serializers.FloatField(allow_null=True)
     available = serializers.IntegerField(

@@ -8,7 +8,9 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
-from django.db.models import Avg, Count, FilteredRelation, Q, QuerySet, Sum
+from django.db.models import Avg, Count, F, FilteredRelation, IntegerField, Q, QuerySet, Sum
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast, Greatest
 from django.utils import timezone
 
 from adproof.labels import Label
@@ -31,6 +33,8 @@ class Cost:
     available: int | None  # None: nothing of it is judged by the RFNet in use
     # What those that are judged took, and those that were given up for them.
     judged_seconds: float = 0.0
+    # Of what it was to make, pictures that were drawn before: taken as they are, and neither made nor paid again.
+    already_there: int = 0
 
     @property
     def seconds_per_image(self) -> float | None:
@@ -64,9 +68,10 @@ def money(seconds: float | None) -> str:
 
 
 def cost_of(run: Run) -> Cost:
-    images, seconds = made_by(Share.objects.filter(plan__run=run))
-    judged = judged_of_run(run.pk)
-    return Cost(images, seconds, *(judged or (None,)))
+    shares = Share.objects.filter(plan__run=run)
+    images, seconds = made_by(shares)
+    available, judged_seconds = judged_of_run(run.pk) or (None, 0.0)
+    return Cost(images, seconds, available, judged_seconds, _already_there(shares).get(run.pk, 0))
 
 
 def costs_of(runs: Sequence[Run]) -> dict[int, Cost]:
@@ -85,7 +90,18 @@ def costs_of(runs: Sequence[Run]) -> dict[int, Cost]:
         images[run] += made or 0
         seconds[run] += took or 0
     judged = judged_of_run.several([run.pk for run in runs], LOOK_S)
-    return {run.pk: Cost(images[run.pk], seconds[run.pk], *(judged[run.pk] or (None,))) for run in runs}
+    there = _already_there(shares)
+    return {
+        run.pk: Cost(images[run.pk], seconds[run.pk], *(judged[run.pk] or (None, 0.0)), there.get(run.pk, 0))
+        for run in runs
+    }
+
+
+def _already_there(shares: QuerySet[Share]) -> dict[int, int]:
+    """By run: what its parts that have ended came to, without what they drew."""
+    came_to = Cast(KeyTextTransform("images", "part__result"), IntegerField())
+    found = shares.filter(is_closed=True).order_by().values_list("plan__run")
+    return dict(found.annotate(there=Sum(Greatest(came_to - F("images"), 0))))
 
 
 def made_by(shares: QuerySet[Share]) -> tuple[int, float]:

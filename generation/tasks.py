@@ -42,10 +42,23 @@ def gather_drawn(results: list[dict[str, Any]]) -> dict[str, Any]:
     return total
 
 
-kind_in_parts("generate", "Draw candidates", gather=gather_drawn, panel="generation-panel")
+# The generator's name stands in the panel, and a part's page names its run.
+_UNSAID = {"generator": "", "plan": ""}
+PART_WORDS = {
+    **_UNSAID, "from": "after picture", "to": "up to picture", "attempts": "attempts at most",
+    "base_seed": "seed of the whole run",
+}  # fmt: skip
+
+kind_in_parts(
+    "generate", "Draw candidates", gather=gather_drawn, panel="generation-panel",
+    words={
+        **_UNSAID, "per_pair": "pictures of each product with each prompt", "images": "pictures planned",
+        "attempts": "attempts at most",
+    },
+)  # fmt: skip
 
 
-@kind("plan_generation", "Plan what to draw", queue="light")
+@kind("plan_generation", "Plan what to draw", queue="light", words=_UNSAID)
 def plan_generation(ctx: RunContext) -> dict[str, Any]:
     """The parts of a large plan: made by a worker, for it takes longer than a page may."""
     from generation.models import Plan
@@ -59,7 +72,7 @@ def plan_generation(ctx: RunContext) -> dict[str, Any]:
     return {}
 
 
-@kind("generate_part", "Draw candidates (part)")
+@kind("generate_part", "Draw candidates (part)", words=PART_WORDS)
 def generate_part(ctx: RunContext) -> dict[str, Any]:
     from generation.drawing import batches, items_of
     from generation.models import Generator

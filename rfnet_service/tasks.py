@@ -3,6 +3,7 @@
 from typing import Any
 
 from annotation.classifier import Verdicts, brings_verdicts
+from generation.tasks import PART_WORDS
 from rfnet_service import verdict_counts  # noqa: F401 - declares what the clock counts
 from runs.context import BadInput, RunContext
 from runs.kinds import kind, kind_in_parts
@@ -39,7 +40,7 @@ def score_part(ctx: RunContext) -> dict[str, Any]:
     return {"verdicts": len(candidates)}
 
 
-@kind("recurrent_part", "Recurrent Generation (part)")
+@kind("recurrent_part", "Recurrent Generation (part)", words=PART_WORDS)
 def recurrent_part(ctx: RunContext) -> dict[str, Any]:
     """Draw, perceive, judge; what RFNet calls available stops, the rest is drawn again, up to `attempts` times.
 

@@ -7,8 +7,8 @@ A handler may die at any line and is started again: it must skip what is already
 `ctx.writing()`, which fails when somebody else has taken the run over.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class Kind:
     panel: str = ""
     # Upkeep that the platform starts by itself, often and for seconds: what went well is left out of the list of runs.
     is_upkeep: bool = False
+    # What its page calls what was asked for, by the param's name; "": it is left out. The others are called by their names.
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 _KINDS: dict[str, Kind] = {}
@@ -39,19 +41,30 @@ PART_OF = "(part)"
 
 
 def kind(
-    name: str, title: str, *, queue: str = "heavy", max_attempts: int = 3, panel: str = "", is_upkeep: bool = False
+    name: str,
+    title: str,
+    *,
+    queue: str = "heavy",
+    max_attempts: int = 3,
+    panel: str = "",
+    is_upkeep: bool = False,
+    words: Mapping[str, str] | None = None,
 ) -> Callable[[Handler], Handler]:
     """Queue "heavy" is for work that loads models; "light" for the rest."""
 
     def register(handler: Handler) -> Handler:
-        _KINDS[name] = Kind(name, title, handler, queue, max_attempts, panel=panel, is_upkeep=is_upkeep)
+        _KINDS[name] = Kind(
+            name, title, handler, queue, max_attempts, panel=panel, is_upkeep=is_upkeep, words=words or {}
+        )
         return handler
 
     return register
 
 
-def kind_in_parts(name: str, title: str, *, gather: Gather | None = None, panel: str = "") -> None:
-    _KINDS[name] = Kind(name, title, None, gather=gather, panel=panel)
+def kind_in_parts(
+    name: str, title: str, *, gather: Gather | None = None, panel: str = "", words: Mapping[str, str] | None = None
+) -> None:
+    _KINDS[name] = Kind(name, title, None, gather=gather, panel=panel, words=words or {})
 
 
 def kind_of(name: str) -> Kind:
@@ -63,6 +76,10 @@ def kind_of(name: str) -> Kind:
 def panel_of(name: str) -> str:
     """Also of a kind that is not known any more."""
     return _KINDS[name].panel if name in _KINDS else ""
+
+
+def words_of(name: str) -> Mapping[str, str]:
+    return _KINDS[name].words if name in _KINDS else {}
 
 
 def title_of(name: str) -> str:

@@ -18,7 +18,7 @@ from django_htmx.http import HttpResponseStopPolling
 from accounts.roles import requires
 from config.paging import newest_first
 from runs import actions
-from runs.kinds import alike, panel_of, title_of, titles, upkeep
+from runs.kinds import alike, panel_of, title_of, titles, upkeep, words_of
 from runs.models import Run
 from runs.steering import may_steer, refuse_others
 
@@ -77,7 +77,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "has_more_parts": len(parts) > PARTS_SHOWN,
         "events": run.events.order_by("-pk")[:EVENTS_SHOWN],
         "problems": run.import_problems.order_by("pk")[:EVENTS_SHOWN],
-        "facts": _facts(run.params, panel),
+        "facts": _facts(run),
         "result": {} if panel else _figures(run.result or {}),
         "kind": title_of(run.kind),
         "panel_url": reverse(panel, args=[run.pk]) if panel else "",
@@ -94,12 +94,12 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "runs/run.html#live", context)
 
 
-def _facts(params: dict[str, Any], panel: str) -> dict[str, Any]:
-    """What was asked for; a generator's id tells nobody anything where the panel has its name."""
-    hidden = {"asked", *(["generator"] if panel else [])}
-    return {
-        name: value for name, value in params.items() if isinstance(value, (str, int, float)) and name not in hidden
-    }
+def _facts(run: Run) -> dict[str, Any]:
+    """What was asked for, in the words of its kind and in their order; the rest under the names it has."""
+    words = words_of(run.kind)
+    names = [*words, *(name for name in run.params if name not in words and name != "asked")]
+    told = {words.get(name, name.replace("_", " ")): run.params.get(name) for name in names}
+    return {called: value for called, value in told.items() if called and isinstance(value, (str, int, float))}
 
 
 def _figures(result: dict[str, Any]) -> dict[str, Any]:
@@ -183,5 +183,7 @@ def resume(request: HttpRequest, pk: int) -> HttpResponse:
     if actions.resume_run(run):
         messages.success(request, "It goes on from what is already there.")
     else:
-        messages.info(request, "There is nothing to resume: this run is not at rest.")
+        messages.info(
+            request, "There is nothing to resume: this run is not at rest, or another one does the same by now."
+        )
     return redirect("run", run.pk)
