@@ -135,7 +135,7 @@ def time_enough(monkeypatch):
 
     from annotation import preference_figures
     from datasets_app import choosing
-    from generation import gallery
+    from generation import costs, gallery
     from runs import counted
 
     cache.clear()
@@ -143,3 +143,4 @@ def time_enough(monkeypatch):
     monkeypatch.setattr(preference_figures, "SLOW_S", math.inf)
     monkeypatch.setattr(choosing, "PREVIEW_S", 60)
     monkeypatch.setattr(gallery, "LOOK_S", 60)
+    monkeypatch.setattr(costs, "LOOK_S", 60)

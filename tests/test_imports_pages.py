@@ -262,7 +262,7 @@ def web():
 
 
 def rules(**values):
-    return Rules(**{"hosts": ["127.0.0.1", "10.0.0.1", "169.254.169.254"], "private_hosts": ["127.0.0.1"], "max_bytes": 1_000_000, "seconds": 10, **values})
+    return Rules(**{"hosts": ["127.0.0.1", "10.0.0.1", "169.254.169.254"], "private_hosts": ["127.0.0.1"], "max_bytes": 1_000_000, "seconds": 60, **values})
 
 
 class TestAddresses:
