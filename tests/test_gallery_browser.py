@@ -8,7 +8,7 @@ from annotation.models import Task
 from generation.models import Plan
 from runs.models import Run
 from tests import build
-from tests.in_browser import eventually, until
+from tests.in_browser import COUNTS_PICTURES, arrive, eventually, until
 from tests.test_manage_browser import assert_good, cookie_of, go, page, people, project  # noqa: F401 - fixtures
 from tests.test_review_browser import SIZES, browser  # noqa: F401 - a fixture
 
@@ -21,6 +21,9 @@ pytestmark = [
 ]
 # Another picture lies over the one in the large view.
 OVER = "!document.querySelector('.viewer canvas[aria-hidden]').hidden"
+
+# What a run's page asks for every two seconds.
+ASKS = "htmx.ajax('GET', location.pathname, { source: '#live', target: '#live', swap: 'innerHTML' })"
 
 # The large view shows what the button of this name names.
 SHOWS = """async (view) => {
@@ -69,9 +72,10 @@ def test_four_pictures_a_line_between_two_zoom_and_on_to_the_annotators(page, pe
     assert Task.objects.get().candidate_id == row.pk and page.url.endswith("/candidates/")
 
     page.locator(f"[data-candidate='{older.pk}'] a").click()
-    page.wait_for_selector("[data-view=compare]")
+    arrive(page, "[data-view=compare]")
     page.locator("[data-view=compare]").first.click()
     until(page, OVER)
+    page.wait_for_selector(".viewer-line")
     before = page.locator(".viewer-line").evaluate("line => line.style.left")
     box = page.locator(".viewer").bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 40)
@@ -96,6 +100,7 @@ def test_four_pictures_a_line_between_two_zoom_and_on_to_the_annotators(page, pe
 
 def test_the_picture_asked_for_last_is_shown_and_one_that_failed_is_fetched_again(page, project):  # noqa: F811
     row = build.candidates(1)[0]
+    page.add_init_script(COUNTS_PICTURES)
     go(page, f"/candidates/{row.pk}/")
     until(page, SHOWS, "generated")
     held, depth = [], f"**/768/{row.depth_sha256}"
@@ -104,10 +109,10 @@ def test_the_picture_asked_for_last_is_shown_and_one_that_failed_is_fetched_agai
     eventually(page, lambda: held)  # the depth map is on its way
     page.keyboard.press("2")
     until(page, SHOWS, "product")
-    with page.expect_response(depth):
-        held.pop().continue_()
+    decoded = page.evaluate("picturesDecoded")
+    held.pop().continue_()
+    until(page, "before => picturesDecoded > before", decoded)  # what is then done with it is done at once
     page.unroute(depth)
-    page.wait_for_timeout(200)  # time enough to be decoded and shown: nothing tells that it was not
     assert page.evaluate(SHOWS, "product")
     saliency = f"**/768/{row.saliency_sha256}"
     page.route(saliency, lambda route: route.abort())
@@ -127,14 +132,17 @@ def test_ticked_products_become_a_run_that_is_paused_and_resumed(page):  # noqa:
     for product in ticked:
         page.locator(f"input[name=products][value='{product.pk}']").check()
     page.click("button:text-is('Draw candidates')")
-    page.wait_for_selector("text=Of 2 products")
+    arrive(page, "text=Of 2 products")
     assert page.locator(".generate-products img").count() == 2
     page.click("button:text-is('Draw')")
     page.wait_for_selector("h1:text-is('Draw 2 candidates')")
     run = Run.objects.get(kind="generate")
     assert sorted(Plan.objects.get(run=run).products) == [product.pk for product in ticked]
     for button, state in (("Pause", "paused"), ("Resume", "waiting")):
-        page.click(f"button:text-is('{button}')")
+        page.hover(f"button:text-is('{button}')")
+        page.mouse.down()
+        page.evaluate(ASKS)  # a press is one, also when the page comes anew in the middle of it
+        page.mouse.up()
         page.wait_for_selector(f"button:text-is('{'Resume' if state == 'paused' else 'Pause'}')")
         run.refresh_from_db()
         assert run.state == state
