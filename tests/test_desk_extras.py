@@ -189,7 +189,8 @@ class TestVerdict:
 def test_what_a_reviewer_sent_back_comes_with_their_words(desk, project):  # noqa: F811
     import uuid
 
-    fill(project, 4)
+    # So many that the desk asks for no more now: what it was given while it is left would be in its name, and come last.
+    fill(project, 12)
     page = desk()
     press(page, "1")
     [answer] = saved(page, 1)
