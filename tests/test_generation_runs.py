@@ -423,13 +423,13 @@ def test_a_worker_killed_a_pause_in_the_middle_and_a_budget_over_two_workers(tin
     """No picture twice, none lost, and not one beyond the budget."""
     run = start(products, per_pair=12, part_size=12, budget=Budget(images=41))
     with workers(2, "heavy"):
-        wait_until(lambda: Candidate.objects.count() >= 4, 180)
+        wait_until(lambda: Candidate.objects.count() >= 4, 180, every=0.02)  # a second later all would be there
         assert pause_run(run)
         wait_until(lambda: not run.parts.filter(state="running").exists(), 120)
         paused_at = Candidate.objects.count()
         assert paused_at < 41 and state(run) == "paused"
         resume_run(run)
-        busy = wait_until(lambda: run.parts.filter(state="running").first(), 60)
+        busy = wait_until(lambda: run.parts.filter(state="running").first(), 60, every=0.02)
         assert Candidate.objects.count() < 41
         os.kill(int(busy.worker.split(":")[1]), signal.SIGKILL)
         wait_until(lambda: run.refresh_from_db() or run.is_finished, 240)

@@ -423,12 +423,12 @@ class TestFaults:
         folder = import_files.rf1m(tmp_path / "rf1m", 300)
         run = start(Order(kind="rf1m", path=str(folder), source="trial", dry_run=False), anywhere=True)
         with workers(1, "light", threads=1) as [worker]:
-            wait_until(lambda: StagedPicture.objects.count() >= 100, 120)
+            wait_until(lambda: StagedPicture.objects.count() >= 100, 120, every=0.02)
             kill(worker)
         seen = StagedPicture.objects.count()
         assert seen >= 100
         with workers(1, "light", threads=1) as [worker]:
-            wait_until(lambda: Candidate.objects.count() >= 64, 180)
+            wait_until(lambda: Candidate.objects.count() >= 64, 180, every=0.02)  # a second later all would be there
             kill(worker)
         assert Candidate.objects.count() < 300
         with workers(1, "light", threads=1):
