@@ -102,7 +102,7 @@ def complaints(page, path, scheme):
         page.set_viewport_size(size)
         until(page, "look => document.documentElement.dataset.theme === look", look)
         try:  # plots follow their page's width a moment later
-            until(page, "document.documentElement.scrollWidth <= window.innerWidth", seconds=20)
+            until(page, "document.documentElement.scrollWidth <= window.innerWidth")
         except AssertionError:
             wrong.append(f"{path} ({look}, {size['width']}): too wide: {page.evaluate(WIDEST)}")
         results = page.evaluate("options => axe.run(options)", options)

@@ -1,6 +1,6 @@
 """The label browser: what its words mean, its orders and pages, and snapshots of what it shows."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils import timezone
@@ -88,9 +88,10 @@ class TestWords:
         assert found(annotator=str(people["bob"].pk)) == set()
 
     def test_days_of_answers_include_both_ends(self, rows):
-        Annotation.objects.filter(candidate=rows[1].pk).update(created_at=timezone.now() - timedelta(days=3))
-        day = timezone.now().date()
-        before = day - timedelta(days=3)
+        noon = datetime(2026, 3, 29, 12, tzinfo=UTC)
+        Annotation.objects.update(created_at=noon)
+        Annotation.objects.filter(candidate=rows[1].pk).update(created_at=noon - timedelta(days=3))
+        day, before = noon.date(), noon.date() - timedelta(days=3)
         assert found(answered_from=str(day)) == at(rows, 0, 2, 3)
         assert found(answered_from=str(before), answered_to=str(before)) == at(rows, 1)
         assert found(answered_to=str(day)) == at(rows, 0, 1, 2, 3)
