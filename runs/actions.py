@@ -76,7 +76,7 @@ def start_in_parts(kind: str, part_kind: str, parts: Iterable[dict[str, Any]], *
     parts, sizes = list(parts), list(sizes)
     if not parts:
         raise ValueError("nothing to do: there is not one part")
-    spec, part_spec = kind_of(kind), kind_of(part_kind)
+    spec = kind_of(kind)
     with transaction.atomic():
         existing = _unfinished(key) if key else None
         if asked and existing is None:
@@ -87,12 +87,7 @@ def start_in_parts(kind: str, part_kind: str, parts: Iterable[dict[str, Any]], *
             kind=kind, title=title or spec.title, params=params, state=Run.State.WAITING, key=key, total=sum(sizes),
             started_at=timezone.now(), created_by=user if user is not None and user.is_authenticated else None,
         )  # fmt: skip
-        for number, part_params in enumerate(parts):
-            part = Run.objects.create(
-                kind=part_kind, title=f"{run.title}, part {number + 1} of {len(parts)}", params=part_params, parent=run,
-                total=sizes[number] if sizes else 0, created_by=run.created_by, max_attempts=part_spec.max_attempts,
-            )  # fmt: skip
-            send(part)
+        add_parts(run, part_kind, zip(parts, sizes or [0] * len(parts), strict=True))
     return run
 
 

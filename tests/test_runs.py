@@ -6,6 +6,8 @@ import threading
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from runs import child, worker
@@ -21,8 +23,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def empty_queue(transactional_db):
-    from django.db import connection
-
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM dramatiq.queue")
     yield
@@ -58,6 +58,12 @@ class TestTheRow:
         first = start_run("trial_count", {"n": 1}, key="export/3")
         second = start_run("trial_count", {"n": 1}, key="export/3")
         assert first == second and Run.objects.count() == 1
+
+    def test_who_starts_very_many_parts_waits_for_few_messages(self):
+        with CaptureQueriesContext(connection) as made:
+            run = start_in_parts("trial_parts", "trial_count", [{"n": n} for n in range(500)], params={}, sizes=[2] * 500)
+        assert [row.params["n"] for row in run.parts.order_by("pk")] == list(range(500)) and run.total == 1000
+        assert Outbox.objects.count() == 500 - 32 and len(made) < 500, "the keepers send the others"
 
     def test_a_finished_run_frees_its_key(self):
         first = start_run("trial_count", {"n": 1}, key="export/3")
