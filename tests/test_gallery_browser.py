@@ -169,3 +169,23 @@ def test_who_opens_an_older_card_comes_back_to_it_though_the_page_is_loaded_anew
     assert page.url.endswith("/candidates/")
     page.click("text=Older candidates")
     until(page, f"{at} === 80")
+
+
+@pytest.mark.parametrize("page", SIZES[1:], indirect=True, ids=["390 dark"])
+def test_large_parts_stay_in_their_boxes_and_a_refused_field_is_seen(page):  # noqa: F811
+    run = Run.objects.create(kind="generate", title="Draw 12,340 candidates", state="waiting", total=12_340)
+    made = {"images": 1200, "failed": 34}
+    for state in ("running", "spent", "succeeded"):
+        Run.objects.create(kind="generate_part", parent=run, state=state, done=1200, total=1234, result=made)
+    page.goto(f"{page.base}/runs/{run.pk}/")
+    hang_out = "[...document.querySelectorAll('.run-parts a')].filter((box) => box.scrollWidth > box.clientWidth).length"
+    assert page.locator(".run-parts a").count() == 3 and page.evaluate(hang_out) == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    go(page, "/prompts/variables/new/")
+    page.fill("input[name=name]", "Bad name!")
+    page.click("button:text-is('Save')")
+    page.wait_for_selector("text=Write at least one value.")
+    border = "(field) => getComputedStyle(document.querySelector(field)).borderColor"
+    refused = page.evaluate(border, "input[name=name]")
+    assert refused == page.evaluate(border, "textarea[name=values]") != page.evaluate(border, ".card")
+    assert_good(page)
