@@ -35,6 +35,12 @@ def picture(name="new.png", seed=7, alpha=True):
     return file
 
 
+def test_a_picture_that_a_candidate_would_enlarge_is_said(max_):
+    small, large = build.product(1), build.product(2, width_px=900, height_px=120)
+    assert "This picture is small" in max_.get(reverse("product", args=[small.pk])).content.decode()
+    assert "This picture is small" not in max_.get(reverse("product", args=[large.pk])).content.decode()
+
+
 class TestEditPage:
     def edit(self, client, product, **changes):
         return client.post(reverse("product_edit", args=[product.pk]), values(**changes))
