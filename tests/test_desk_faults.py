@@ -113,7 +113,7 @@ class Annotator(threading.Thread):
 
     def __init__(self, base_url, token, project, seed, walks_away_after=None, undoes=0.1):
         super().__init__(daemon=True)
-        self.client = DeskClient(base_url, token, timeout_s=20, patience_s=120)
+        self.client = DeskClient(base_url, token, timeout_s=20, patience_s=240)
         self.project, self.random = project, random.Random(seed)
         self.walks_away_after, self.undoes = walks_away_after, undoes
         self.saved, self.undone, self.surplus = {}, set(), {}  # id -> (task, label)
@@ -230,8 +230,8 @@ def test_what_was_shown_as_saved_is_there_once_whatever_dies(database, environme
         work(people, trouble)
         trouble.over.set()
         trouble.join(60)
-        assert trouble.error is None and trouble.crashes == 1 and trouble.kills >= 8
         assert [person.error for person in people if person.error] == []
+        assert trouble.error is None and trouble.crashes == 1 and trouble.kills >= 8
         # Four laptops were shut with tasks on them. Their leases lapse, and others (or they themselves) do the rest.
         held = database.ask("SELECT count(*) FROM annotation_slot WHERE annotator_id IS NOT NULL AND NOT is_filled")[0][0]
         assert held > 0
