@@ -48,6 +48,10 @@ COUNTS_PICTURES = """(() => {
 })()"""
 FETCHED = "performance.getEntriesByType('resource').filter(({ name }) => name.includes('/pictures/')).length"
 
+# How often a desk was told what to show next. It asks again as soon as it shows the first one; a request under way while the
+# page is left may be answered after what the page gives back.
+TOLD = "performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/lease')).length"
+
 
 def have_pictures(*pages, tasks, each=2):
     """Until the pages have fetched `each` pictures of all the tasks (or pairs) that they were given: those that `tasks` counts."""

@@ -15,7 +15,7 @@ from annotation.actions import Pick, add_tasks
 from annotation.models import Annotation, Flag, Project, Skip, Slot
 from annotation.views import DESK_MODULES
 from tests import build
-from tests.in_browser import COUNTS_PICTURES, eventually, have_pictures, until
+from tests.in_browser import COUNTS_PICTURES, TOLD, eventually, have_pictures, until
 
 pytest.importorskip("playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -204,6 +204,7 @@ def test_leaving_gives_the_tasks_back(desk, project):
     fill(project, 5)
     page = desk()
     assert Slot.objects.exclude(annotator=None).count() == 5
+    until(page, f"{TOLD} >= 2")
     page.goto("about:blank")
     eventually(page, lambda: not Slot.objects.exclude(annotator=None).exists())
 

@@ -101,10 +101,12 @@ def test_four_pictures_a_line_between_two_zoom_and_on_to_the_annotators(page, pe
 def test_the_picture_asked_for_last_is_shown_and_one_that_failed_is_fetched_again(page, project):  # noqa: F811
     row = build.candidates(1)[0]
     page.add_init_script(COUNTS_PICTURES)
+    # From before the page comes: one that is there hears a little later that its requests are held up, maybe after the key.
+    held, saliency = [], f"**/768/{row.saliency_sha256}"
+    page.route(f"**/768/{row.depth_sha256}", lambda route: held.append(route))
+    page.route(saliency, lambda route: route.abort())
     go(page, f"/candidates/{row.pk}/")
     until(page, SHOWS, "generated")
-    held, depth = [], f"**/768/{row.depth_sha256}"
-    page.route(depth, lambda route: held.append(route))
     page.keyboard.press("3")
     eventually(page, lambda: held)  # the depth map is on its way
     page.keyboard.press("2")
@@ -112,10 +114,7 @@ def test_the_picture_asked_for_last_is_shown_and_one_that_failed_is_fetched_agai
     decoded = page.evaluate("picturesDecoded")
     held.pop().continue_()
     until(page, "before => picturesDecoded > before", decoded)  # what is then done with it is done at once
-    page.unroute(depth)
     assert page.evaluate(SHOWS, "product")
-    saliency = f"**/768/{row.saliency_sha256}"
-    page.route(saliency, lambda route: route.abort())
     page.keyboard.press("4")
     page.wait_for_selector("text=This picture could not be loaded: try again.")
     page.unroute(saliency)

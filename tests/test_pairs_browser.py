@@ -13,7 +13,7 @@ from django.test import Client
 from accounts.models import User
 from annotation.models import PairHandout, PairSlot, Preference, Project
 from tests import pair_rows
-from tests.in_browser import COUNTS_PICTURES, have_pictures, until
+from tests.in_browser import COUNTS_PICTURES, TOLD, have_pictures, until
 from tests.test_desk_browser import eventually, wait_saved, wait_until_held
 
 pytest.importorskip("playwright")
@@ -266,6 +266,7 @@ def test_leaving_gives_the_pairs_back(open_page):
     pair_rows.pairs(5)
     page = open_page()
     assert PairSlot.objects.exclude(annotator=None).count() == 5
+    until(page, f"{TOLD} >= 2")
     page.goto("about:blank")
     eventually(page, lambda: not PairSlot.objects.exclude(annotator=None).exists())
 
