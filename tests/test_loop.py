@@ -36,7 +36,7 @@ def test_the_loop_goes_on_by_itself_when_the_training_and_a_worker_are_killed(tm
         [sys.executable, "manage.py", "loop", "--quick", "--seed", "7", "--out", str(tmp_path / "report")],
         cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    timer = threading.Timer(900, loop.kill)
+    timer = threading.Timer(900, loop.terminate)
     timer.start()
     lines, killed = [], []
     try:
@@ -52,7 +52,11 @@ def test_the_loop_goes_on_by_itself_when_the_training_and_a_worker_are_killed(tm
     finally:
         timer.cancel()
         if loop.poll() is None:
-            loop.kill()
+            loop.terminate()  # it takes its web server and workers with it
+            try:
+                loop.wait(30)
+            except subprocess.TimeoutExpired:
+                loop.kill()
     assert status == 0, "\n".join(lines[-40:])
     assert killed == ["child", "worker"]
     figures = json.loads(next(line for line in reversed(lines) if line.startswith("{")))  # servers may say something as they end
