@@ -35,6 +35,7 @@ class Work:
         self.plan = Plan.objects.light().filter(run=ctx.run.parent_id).first() if ctx.run.parent_id else None
         self.failed, self.is_short = 0, False
         self.failed_draws: set[UUID] = set()
+        self._read: set[str] = set()
         # What the part has to tell besides its pictures and seconds, whenever it ends.
         self.results: Callable[[], dict[str, Any]] = dict
         if self.plan:
@@ -71,11 +72,34 @@ class Work:
                 todo.append(item)
                 granted -= not is_known
         self.is_short |= len(todo) < len(items)
+        self._tell_of_unread(todo)
         drawn = self._draw(todo, there) if todo else []
         self._record()
         if not drawn and self.is_short and not todo:
             self._spent()
         return drawn
+
+    def _tell_of_unread(self, items: Sequence[Item]) -> None:
+        """A text that is longer than the text encoder reads draws as if its end were not there: said once for a prompt."""
+        from generation import runtime
+
+        drawer = runtime.drawer(self.generator.key, json.dumps(self.generator.config, sort_keys=True))
+        for item in items:
+            for called, text in (("text", item.words.text), ("negative text", item.words.negative)):
+                if text in self._read:
+                    continue
+                self._read.add(text)
+                if unread := drawer.unread(text):
+                    self._tell_once(
+                        f"The {called} of “{item.prompt}” is longer than {self.generator} reads:",
+                        f"“{unread}” has no effect. Shorten it, or put what matters first.",
+                    )
+
+    def _tell_once(self, what: str, more: str) -> None:
+        """On the page of the whole run, however many parts and texts this is true of."""
+        run = self.ctx.run if self.plan is None else self.plan.run
+        if not run.events.filter(message__startswith=what).exists():
+            run.log(f"{what} {more}", "warning")
 
     def _has_words(self, item: Item) -> bool:
         """A prompt without a plan may have been edited meanwhile so that it can't be said any more."""

@@ -376,6 +376,14 @@ class TestFailures:
         said = " ".join(event.message for row in run.parts.all() for event in row.events.all())
         assert "1 of its pictures are left out: their product or prompt has been deleted" in said
 
+    def test_words_that_the_text_encoder_does_not_read_are_named_once(self, tiny, products, people, client):
+        long = build.prompt("long", text="{product} " + "on a table " * 9 + "in front of a red wall")
+        run = work_off(start(products, prompts=[build.prompt(), long], part_size=2))
+        told = run.events.get(level="warning").message
+        assert told.startswith("The text of “long” is longer than tiny reads: “") and "red wall” has no effect" in told
+        client.force_login(people["max"])
+        assert "red wall” has no effect" in client.get(reverse("run", args=[run.pk])).content.decode()
+
     def test_a_later_attempt_that_failed_goes_on_with_its_draw(self, tiny, products, monkeypatch):
         import numpy as np
 

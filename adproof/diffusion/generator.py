@@ -128,6 +128,16 @@ class Generator:
         self.pipeline.scheduler.set_timesteps(self.config.steps, device=self.config.device)
         return self.sampler.total_steps()
 
+    def unread(self, text: str) -> str:
+        """The end of a prompt that the text encoder never sees, as its tokenizer writes it; "" where it reads all.
+
+        It reads so many tokens (CLIP 77, the mini set 32, the start and the end among them); what comes after has no effect.
+        """
+        tokenizer = self.pipeline.tokenizer
+        tokens = tokenizer(text, verbose=False).input_ids
+        beyond: str = tokenizer.decode(tokens[tokenizer.model_max_length - 1 : -1])
+        return beyond.strip()
+
     def generate(self, requests: Sequence[DrawRequest], on_step: OnStep | None = None) -> list[Uint8Array]:
         """Draw the requests, in their order: (size, size, 3) uint8 each. See `draw`."""
         return [drawn.image for drawn in self.draw(requests, on_step)]
