@@ -68,7 +68,8 @@ export class Outbox extends EventTarget {
   // Take an action back: out of the store if it was never sent, else by telling the server after it.
   undo(action) {
     return this.#inOrder(async () => {
-      if (await this.store.takeOutUnsent(action.seq)) {
+      // Where the storage fails, it is not known to be out: then the server hears of both, in their order.
+      if (await this.store.takeOutUnsent(action.seq).catch(() => false)) {
         this.channel.postMessage({ gone: [action.seq] });
         this.#forget([action.seq]);
         return;
