@@ -102,7 +102,8 @@ def _check_some(name: str, value: str) -> None:
     """name: "category" or "source"."""
     if not Product.objects.filter(**{name: value}).exists():
         there = Product.objects.exclude(**{name: ""}).order_by(name).values_list(name, flat=True).distinct()
-        known = f" There are: {some_of(list(there[: SOME + 1]), SOME)}." if there else ""
+        some = list(there[: SOME + 1])
+        known = f" There are: {some_of(some, SOME)}." if some else ""
         raise CannotStart(f"No product has the {name} {value[:80]}.{known}")
 
 

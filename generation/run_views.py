@@ -64,16 +64,14 @@ def generate(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"form": form, "generator": generator, "prompts": prompts}
     if form.is_bound and form.is_valid():
         wish = form.wish()
-        if request.htmx:
+        try:
+            if not request.htmx:
+                run = ordering.start(wish, request.user, once=True)
+                return redirect(reverse("run", args=[run.pk]))
             found = ordering.estimate(wish)
             context |= {"estimate": found, "money": costs.money(found.seconds)}
-            return render(request, "generation/generate.html#estimate", context)
-        try:
-            run = ordering.start(wish, request.user, once=True)
         except CannotStart as problem:
             form.add_error(None, str(problem))
-        else:
-            return redirect(reverse("run", args=[run.pk]))
     if request.htmx:
         return render(request, "generation/generate.html#estimate", context)
     return render(request, "generation/generate.html", context, status=422 if form.is_bound else 200)

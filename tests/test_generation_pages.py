@@ -3,16 +3,18 @@
 import io
 import re
 import zipfile
+from datetime import timedelta
 
 import numpy as np
 import pytest
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
+from django.utils import timezone
 from PIL import Image
 
 from generation.models import Generator, Product, Prompt
-from runs.models import Run
+from runs.models import KeptFigure, Run
 from tests import build, loop_rows
 from tests.loop_rows import checkpoint, consensus, verdict
 from tests.page_checks import assert_sane
@@ -224,6 +226,15 @@ class TestGeneratePage:
         response = client.post(reverse("generate"), self.values(most_products="2"), headers={"HX-Request": "true"})
         assert re.search(r'estimate-number number">4<', response.content.decode())
         assert not Run.objects.exists()
+
+    def test_a_category_that_lost_its_last_product_is_said_where_it_is_counted_too(self, client):
+        Product.objects.update(category="vases")
+        now = timezone.now()  # the form offers those of a moment ago
+        KeptFigure.objects.create(key="product-categories", value=["lamps"], cost_s=1, counted_at=now, due_at=now + timedelta(hours=1))
+        for headers, status in (({"HX-Request": "true"}, 200), ({}, 422)):
+            response = client.post(reverse("generate"), self.values(category="lamps"), headers=headers)
+            assert response.status_code == status
+            assert "No product has the category lamps. There are: vases." in response.content.decode()
 
     @pytest.mark.parametrize(
         ("changes", "sentence"),
