@@ -43,7 +43,7 @@ def write_version(ctx: RunContext) -> dict[str, Any]:
     return {"version": files.version_id, "files": files.pk, "uri": files.uri, **rate_of(ctx, manifest)}
 
 
-@kind("write_shard", "Write a shard of a dataset version", queue="light")
+@kind("write_shard", "Write a dataset version (part)", queue="light")
 def write_shard(ctx: RunContext) -> dict[str, Any]:
     from datasets_app.exporting import write_one_shard
     from datasets_app.models import VersionFiles

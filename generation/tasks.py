@@ -58,7 +58,7 @@ kind_in_parts(
 )  # fmt: skip
 
 
-@kind("plan_generation", "Plan what to draw", queue="light", words=_UNSAID)
+@kind("plan_generation", "Plan what to draw (part)", queue="light", words=_UNSAID)
 def plan_generation(ctx: RunContext) -> dict[str, Any]:
     """The parts of a large plan: made by a worker, for it takes longer than a page may."""
     from generation.models import Plan
