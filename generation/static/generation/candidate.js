@@ -42,7 +42,7 @@ async function show(button) {
     if (button.dataset.view === "compare") viewer.compare(generated, picture);
     else viewer.show(picture);
     box.querySelector("img")?.remove();
-    says.replaceChildren(...help);
+    if (says.firstChild !== help[0]) says.replaceChildren(...help); // a status: put there anew it would be read out each time
   } catch {
     if (isWanted()) says.textContent = "This picture could not be loaded: try again.";
   }
