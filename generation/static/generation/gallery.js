@@ -67,7 +67,7 @@ function added(event) {
 
 function leave(event) {
   const card = event.target.closest("a") && event.target.closest(".gallery-card");
-  if (!card) return;
+  if (!card || event.ctrlKey || event.metaKey || event.shiftKey) return; // opened beside this page: nobody leaves it
   history.scrollRestoration = "manual";
   history.replaceState({ ...history.state, card: card.dataset.candidate }, "", card.dataset.page);
 }
