@@ -72,6 +72,8 @@ def test_a_deadlock_with_a_late_request_costs_another_try_and_no_connection(besi
     assert not Product.objects.exists() and not User.objects.exists()
     assert ended == ["committed"], "the late one was to win"
     assert connection.connection.info.transaction_status == TransactionStatus.IDLE
+    with connection.cursor() as cursor:
+        cursor.execute("RESET deadlock_timeout")  # the connection goes on to other tests
 
 
 def test_a_request_that_writes_late_leaves_nothing(beside):
