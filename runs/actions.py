@@ -133,13 +133,13 @@ def send_many(ids: Iterable[int]) -> None:
 
 def add_parts(parent: Run, part_kind: str, parts: Iterable[tuple[dict[str, Any], int]]) -> int:
     """Further parts, in bulk, for a run that works in parts: (params, total) of each. Returns how many."""
-    spec = kind_of(part_kind)
+    spec, there = kind_of(part_kind), parent.parts.count()
     rows = [
         Run(
-            kind=part_kind, title=f"{parent.title}, part"[-200:], params=params, parent=parent, total=total,
+            kind=part_kind, title=f"{parent.title}, part {number:,}"[-200:], params=params, parent=parent, total=total,
             created_by=parent.created_by, max_attempts=spec.max_attempts,
         )
-        for params, total in parts
+        for number, (params, total) in enumerate(parts, there + 1)
     ]  # fmt: skip
     with transaction.atomic():
         made = Run.objects.bulk_create(rows, batch_size=1000)

@@ -63,6 +63,7 @@ class TestTheRow:
         with CaptureQueriesContext(connection) as made:
             run = start_in_parts("trial_parts", "trial_count", [{"n": n} for n in range(500)], params={}, sizes=[2] * 500)
         assert [row.params["n"] for row in run.parts.order_by("pk")] == list(range(500)) and run.total == 1000
+        assert run.parts.order_by("pk").last().title.endswith(", part 500")
         assert Outbox.objects.count() == 500 - 32 and len(made) < 500, "the keepers send the others"
 
     def test_a_finished_run_frees_its_key(self):
