@@ -209,7 +209,7 @@ def test_the_tokenizer_keeps_each_word_of_the_vocabulary_whole(mini_folder):
 def test_what_a_long_prompt_says_beyond_the_encoders_tokens_is_named_and_has_no_effect(mini):
     read = "on a table " * 10  # 30 tokens, and the start and the end of the text
     assert mini.unread(read) == mini.unread("") == ""
-    assert mini.unread(read + "in front of BLUE wall") == "in front of blue wall"
+    assert mini.unread(read + "in front of BLUE wall") == "in front of BLUE wall"
     shorter, longer = (mini.generate([request_of(1, text)])[0] for text in (read, read + "in front of blue wall"))
     assert np.array_equal(shorter, longer)
 

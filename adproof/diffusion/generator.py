@@ -129,14 +129,14 @@ class Generator:
         return self.sampler.total_steps()
 
     def unread(self, text: str) -> str:
-        """The end of a prompt that the text encoder never sees, as its tokenizer writes it; "" where it reads all.
+        """The end of a prompt that the text encoder never sees; "" where it reads all.
 
         It reads so many tokens (CLIP 77, the mini set 32, the start and the end among them); what comes after has no effect.
         """
         tokenizer = self.pipeline.tokenizer
-        tokens = tokenizer(text, verbose=False).input_ids
-        beyond: str = tokenizer.decode(tokens[tokenizer.model_max_length - 1 : -1])
-        return beyond.strip()
+        places = tokenizer(text, return_offsets_mapping=True, verbose=False).offset_mapping
+        beyond = places[tokenizer.model_max_length - 1 : -1]
+        return text[beyond[0][0] :].strip() if beyond else ""
 
     def generate(self, requests: Sequence[DrawRequest], on_step: OnStep | None = None) -> list[Uint8Array]:
         """Draw the requests, in their order: (size, size, 3) uint8 each. See `draw`."""
