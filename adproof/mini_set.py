@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adproof.whole_files import write_whole
+
 MOST_BYTES = 60_000_000
 SHIPPED = Path(__file__).resolve().parent / "models" / "mini"
 _HERE = Path(__file__).resolve().parents[1]  # so that `-m adproof...` is this very package
@@ -313,9 +315,4 @@ def problems(folder: Path) -> list[str]:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(path, text.encode())

@@ -113,7 +113,7 @@ class Meter:
         from generation import drawing, runtime
         from generation.models import Product
 
-        drawer = runtime.drawer(generator.key, json.dumps(generator.config, sort_keys=True))
+        drawer = runtime.drawer_of(generator)
         product = drawing.product_rgba(Product.objects.order_by("pk").first())
         pictures = drawer.generate([DrawRequest(product, "on a table", seed, image_scale=0.5) for seed in range(8)])
         drawing.perceived(pictures)

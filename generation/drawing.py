@@ -1,6 +1,5 @@
 """From planned items to finished candidates: draw, perceive, store. Runs in a worker's child."""
 
-import json
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -132,7 +131,7 @@ def draw_missing(
     if missing:
         generator = missing[0].generator
         started = time.monotonic()
-        drawer = runtime.drawer(generator.key, json.dumps(generator.config, sort_keys=True))
+        drawer = runtime.drawer_of(generator)
         finished = draw(drawer, missing, early)
         machine = Environment.of(environment(drawer.config.device))
         seconds = shared_out(time.monotonic() - started, finished)

@@ -87,6 +87,11 @@ class Product(models.Model):
         return not self.unsuitable and not self.is_waiting
 
     @property
+    def is_small(self) -> bool:
+        """A candidate that shows it at half of its own size enlarges it, as far as generators draw at 512 px."""
+        return max(self.width_px, self.height_px) < 256
+
+    @property
     def is_uncut(self) -> bool:
         """U2-Net found nothing in its picture: nothing of it is kept until somebody cuts it out by hand."""
         return self.is_waiting and self.cut_settings.get("by") == "nothing"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 
 from config.full_disk import is_full_disk
@@ -55,7 +54,7 @@ def remake(candidate: Candidate) -> Remade:
     product_rgba = open_picture(_stored(product.image_sha256, f"the picture of {product}"))
     before = open_picture(_stored(candidate.image_sha256, "the candidate's own picture"))[..., :3]
     try:
-        drawer = runtime.drawer(generator.key, json.dumps(generator.config, sort_keys=True))
+        drawer = runtime.drawer_of(generator)
     except (ValueError, OSError) as problem:
         if is_full_disk(problem):
             raise

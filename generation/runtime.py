@@ -1,5 +1,6 @@
 """The only door of this app to torch: models, loaded once per worker process and kept."""
 
+import json
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from adproof.perception.perceiver import Perceiver
     from adproof.perception.quick import QuickSaliency
     from adproof.perception.saliency import SaliencyNet
+    from generation.models import Generator
 
 
 def one_thread() -> None:
@@ -22,14 +24,17 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def drawer_of(generator: "Generator") -> "Drawer":
+    """As `drawer`, of a generator's row."""
+    return drawer(generator.key, json.dumps(generator.config, sort_keys=True))
+
+
 @lru_cache(maxsize=2)
 def drawer(key: str, frozen_config: str) -> "Drawer":
     """The generator with these weights; the two used last stay in memory.
 
     Raises ValueError: what lies there now has another key. Its pictures would be filed under a generator that never drew them.
     """
-    import json
-
     from adproof.diffusion.generator import Generator as Drawer
 
     one_thread()

@@ -6,7 +6,6 @@ nor paid twice, and two workers never go over the budget together.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -51,7 +50,7 @@ class Work:
         from generation import runtime
 
         try:
-            runtime.drawer(self.generator.key, json.dumps(self.generator.config, sort_keys=True))
+            runtime.drawer_of(self.generator)
             runtime.depth()
             runtime.saliency()
         except (ValueError, OSError) as problem:
@@ -83,7 +82,7 @@ class Work:
         """A text that is longer than the text encoder reads draws as if its end were not there: said once for a prompt."""
         from generation import runtime
 
-        drawer = runtime.drawer(self.generator.key, json.dumps(self.generator.config, sort_keys=True))
+        drawer = runtime.drawer_of(self.generator)
         for item in items:
             for called, text in (("text", item.words.text), ("negative text", item.words.negative)):
                 if text in self._read:

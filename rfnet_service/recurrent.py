@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,7 +58,7 @@ def passes_of(generator: Generator) -> int:
     """Passes through the net of a finished picture; a scheduler may take more than one a step."""
     from generation import runtime
 
-    return runtime.drawer(generator.key, json.dumps(generator.config, sort_keys=True)).passes
+    return runtime.drawer_of(generator).passes
 
 
 def early_look(checkpoint: Checkpoint, generator: Generator, values: dict[str, Any] | None) -> EarlyLook | None:

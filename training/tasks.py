@@ -189,7 +189,6 @@ def _tell_rounds(checkpoint: Any) -> None:
 @kind("train_rfft", "Tune the generator (RFFT)", max_attempts=5)
 def train_rfft(ctx: RunContext) -> dict[str, Any]:
     """Tune the generator's ControlNet on RFNet's feedback; a new generator comes out, not in use until somebody puts it."""
-    import json
 
     from adproof.diffusion.generator import Generator as Drawer
     from adproof.finetune.rfft import MINI, PAPER, RFFTConfig, rfft
@@ -206,7 +205,7 @@ def train_rfft(ctx: RunContext) -> dict[str, Any]:
         config = RFFTConfig.from_dict({**vars(MINI if base.kind == "mini" else PAPER), **values})
     except (TypeError, ValueError) as error:
         raise BadInput(f"The settings can't be used: {error}") from error
-    drawer = runtime.drawer(base.key, json.dumps(base.config, sort_keys=True))
+    drawer = runtime.drawer_of(base)
     out = ctx.folder / "rfft"
 
     def on_step(step: dict[str, float]) -> None:
